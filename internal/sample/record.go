@@ -41,8 +41,7 @@ const NoDevice = ^uint32(0)
 // *Unexpected, *Repetition, *JobState, *HubStats, *Health or *End.
 type Record interface {
 	kind() kind
-	appendTo(dst []byte) []byte
-	decode(d *decoder)
+	fields(c *coder) // reads or writes every field, in a fixed order
 }
 
 // Device names the device that other records call by its index.

@@ -1,0 +1,143 @@
+package sample
+
+func (*Device) kind() kind     { return kindDevice }
+func (*Connect) kind() kind    { return kindConnect }
+func (*Targets) kind() kind    { return kindTargets }
+func (*Execution) kind() kind  { return kindExecution }
+func (*Unexpected) kind() kind { return kindUnexpected }
+func (*Repetition) kind() kind { return kindRepetition }
+func (*JobState) kind() kind   { return kindJobState }
+func (*HubStats) kind() kind   { return kindHubStats }
+func (*Health) kind() kind     { return kindHealth }
+func (*End) kind() kind        { return kindEnd }
+
+func (r *Device) fields(c *coder) {
+	c.uint32(&r.Index)
+	c.string(&r.ID)
+	c.string(&r.Group)
+}
+
+func (r *Connect) fields(c *coder) {
+	c.uint32(&r.Device)
+	c.uint32(&r.Attempt)
+	c.flags(&r.Reconnect)
+	c.moment(&r.Due)
+	c.momentFrom(r.Due, &r.Dialed)
+	c.momentFrom(r.Due, &r.Accepted)
+	c.momentFrom(r.Due, &r.Ready)
+	c.string(&r.Error)
+}
+
+func (r *Targets) fields(c *coder) {
+	c.uint32(&r.Job)
+	c.uint32(&r.Repetition)
+	c.string(&r.ID)
+	c.moment(&r.Due)
+	c.flags(&r.Checkable)
+	n := c.length(len(r.Devices), 1)
+	if c.reading {
+		r.Devices = make([]uint32, n)
+	}
+	for i := range r.Devices {
+		c.uint32(&r.Devices[i])
+	}
+}
+
+func (r *Execution) fields(c *coder) {
+	c.uint32(&r.Job)
+	c.uint32(&r.Repetition)
+	c.uint32(&r.Device)
+	c.outcome(&r.Outcome)
+	c.flags(&r.Final, &r.HubClock)
+	c.moment(&r.Due)
+	c.momentFrom(r.Due, &r.Dispatched)
+	c.momentFrom(r.Due, &r.Received)
+	c.momentFrom(r.Due, &r.Answered)
+	c.momentFrom(r.Due, &r.Finished)
+	c.momentFrom(r.Due, &r.Booked)
+	c.int32(&r.Status)
+	c.string(&r.Code)
+	c.uint32(&r.Attempts)
+	c.uint32(&r.Duplicates)
+}
+
+func (r *Unexpected) fields(c *coder) {
+	c.uint32(&r.Device)
+	c.moment(&r.At)
+	c.string(&r.Kind)
+	c.string(&r.Name)
+	c.uint32(&r.Job)
+	c.flags(&r.TooEarly)
+}
+
+func (s *Statistics) fields(c *coder) {
+	c.int64(&s.Devices)
+	c.int64(&s.Failed)
+	c.int64(&s.Succeeded)
+	c.int64(&s.Running)
+	c.int64(&s.Pending)
+}
+
+func (r *Repetition) fields(c *coder) {
+	c.uint32(&r.Job)
+	c.uint32(&r.Repetition)
+	c.string(&r.ID)
+	c.string(&r.Status)
+	c.string(&r.Reason)
+	c.moment(&r.Due)
+	c.momentFrom(r.Due, &r.Started)
+	c.momentFrom(r.Due, &r.Ended)
+	c.int64(&r.Targeted)
+	c.int64(&r.Missing)
+	c.int64(&r.Extra)
+	c.flags(&r.Checked, &r.HubBooks, &r.Skipped)
+	r.Rows.fields(c)
+	r.Stats.fields(c)
+}
+
+func (r *JobState) fields(c *coder) {
+	c.moment(&r.At)
+	c.uint32(&r.Job)
+	c.uint32(&r.Repetition)
+	c.string(&r.ID)
+	c.string(&r.Status)
+	r.Stats.fields(c)
+}
+
+func (r *HubStats) fields(c *coder) {
+	c.moment(&r.At)
+	c.duration(&r.CPU)
+	c.int64(&r.RSS)
+	c.int64(&r.MaxRSS)
+	c.int64(&r.Connections)
+	c.int64(&r.SlowClosed)
+}
+
+func (r *Health) fields(c *coder) {
+	c.moment(&r.At)
+	n := c.length(len(r.Wakes), 2)
+	if c.reading {
+		r.Wakes = make([]Wake, n)
+	}
+	// Wakes are a millisecond apart: each is coded by its distance from the last.
+	last := r.At
+	for i := range r.Wakes {
+		c.momentFrom(last, &r.Wakes[i].Sent)
+		c.duration(&r.Wakes[i].Delay)
+		last = r.Wakes[i].Sent
+	}
+	c.duration(&r.TimerLate)
+	c.duration(&r.CPU)
+	c.int64(&r.RSS)
+	c.int64(&r.MaxRSS)
+	c.duration(&r.GCPauseP99)
+	c.int64(&r.Goroutines)
+	c.int64(&r.Descriptors)
+	c.duration(&r.ClockStep)
+}
+
+func (r *End) fields(c *coder) {
+	c.moment(&r.At)
+	c.string(&r.Reason)
+	c.string(&r.Error)
+}
