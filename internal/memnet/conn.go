@@ -1,0 +1,84 @@
+package memnet
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// conn is one end of a pipe.
+type conn struct {
+	in, out *half
+	addr    net.Addr
+}
+
+// Read reads what has arrived, at least one byte unless p is empty.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.in.read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, c.opError("read", err)
+}
+
+// Write writes all of p, or less with an error.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.out.write(p)
+	if err != nil {
+		return n, c.opError("write", err)
+	}
+	return n, nil
+}
+
+// Close ends both directions. What has been written can still be read by the
+// peer; what has not been read is lost.
+func (c *conn) Close() error {
+	if !c.in.closeReader() {
+		return c.opError("close", net.ErrClosed)
+	}
+	c.out.closeWriter()
+	return nil
+}
+
+// CloseWrite ends the direction to the peer, which reads io.EOF behind what has
+// been written.
+func (c *conn) CloseWrite() error {
+	if !c.out.finish() {
+		return c.opError("close", net.ErrClosed)
+	}
+	return nil
+}
+
+// LocalAddr returns the address of the listener, as RemoteAddr does.
+func (c *conn) LocalAddr() net.Addr { return c.addr }
+
+// RemoteAddr returns the address of the listener.
+func (c *conn) RemoteAddr() net.Addr { return c.addr }
+
+// SetDeadline sets both deadlines. The zero time is none.
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline ends present and future Reads at t.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if !c.in.setDeadline(&c.in.reader, t) {
+		return c.opError("set", net.ErrClosed)
+	}
+	return nil
+}
+
+// SetWriteDeadline ends present and future Writes at t.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if !c.out.setDeadline(&c.out.writer, t) {
+		return c.opError("set", net.ErrClosed)
+	}
+	return nil
+}
+
+func (c *conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: network, Source: c.addr, Addr: c.addr, Err: err}
+}
