@@ -1,0 +1,326 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// ConsoleOptions are the settings of Console. The zero value is valid.
+type ConsoleOptions struct {
+	// Width is how many columns there are. Default 100; no less than 60.
+	Width int
+	// Color adds ANSI colours.
+	Color bool
+}
+
+func (o ConsoleOptions) width() int {
+	if o.Width == 0 {
+		return 100
+	}
+	return max(o.Width, 60)
+}
+
+// Console writes the report for a person at a terminal: the verdict and why,
+// then what it rests on.
+func (r *Report) Console(w io.Writer, opts ConsoleOptions) error {
+	c := console{width: opts.width(), color: opts.Color}
+	s := &r.Summary
+	c.head(s)
+	c.thresholds(s.Thresholds)
+	for i := range s.Jobs {
+		c.job(&s.Jobs[i])
+	}
+	c.line("")
+	c.fleet(&s.Fleet)
+	c.generator(&s.Generator)
+	c.hub(s.Hub)
+	c.notes("!", yellow, s.Warnings, "")
+	c.labelled("results", []string{plain(r.dir)})
+	_, err := io.WriteString(w, c.out.String())
+	return err
+}
+
+type color string
+
+const (
+	red    color = "31"
+	green  color = "32"
+	yellow color = "33"
+	bold   color = "1"
+	dim    color = "2"
+)
+
+// console gathers the lines of a console report.
+type console struct {
+	out   strings.Builder
+	width int
+	color bool
+}
+
+func (c *console) line(s string) {
+	c.out.WriteString(strings.TrimRight(s, " "))
+	c.out.WriteByte('\n')
+}
+
+func (c *console) paint(s string, color color) string {
+	if !c.color || s == "" {
+		return s
+	}
+	return "\x1b[" + string(color) + "m" + s + "\x1b[0m"
+}
+
+// labels is the column at which what follows a label begins.
+const labels = 11
+
+// labelled writes items after a label, in as many lines as they need.
+func (c *console) labelled(label string, items []string) {
+	for i, line := range wrap(items, " · ", c.width-labels) {
+		if i > 0 {
+			label = ""
+		}
+		c.line(c.paint(pad(label, labels), dim) + line)
+	}
+}
+
+// notes writes each text after a mark, wrapped.
+func (c *console) notes(mark string, color color, texts []string, indent string) {
+	for _, text := range texts {
+		for i, line := range wrap(strings.Fields(plain(text)), " ", c.width-width(indent)-2) {
+			if i > 0 {
+				mark = " "
+			}
+			c.line(indent + c.paint(mark, color) + " " + line)
+		}
+	}
+}
+
+func (c *console) head(s *Summary) {
+	col := red
+	switch s.Verdict {
+	case Pass:
+		col = green
+	case Invalid, Interrupted, Inconclusive:
+		col = yellow
+	}
+	title := strings.ToUpper(s.Verdict.String())
+	if c.color {
+		title = c.paint(title, bold+";"+col)
+	}
+	c.line(title + "  " + c.paint(plain(s.Scenario), bold))
+	c.notes("→", col, s.Reasons, "")
+	target := s.Target.Kind
+	if s.Target.Transport != "" {
+		target += " over " + s.Target.Transport
+	}
+	items := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
+	if s.Target.JobRate > 0 {
+		items = append(items, "job rate "+digits3(s.Target.JobRate)+"/s")
+	}
+	for i := range items {
+		items[i] = plain(items[i])
+	}
+	for _, line := range wrap(items, " · ", c.width) {
+		c.line(c.paint(line, dim))
+	}
+}
+
+func (c *console) thresholds(all []Threshold) {
+	if len(all) == 0 {
+		return
+	}
+	c.line("")
+	column := 0
+	for _, t := range all {
+		column = max(column, width(t.Expression))
+	}
+	column = min(column, c.width*2/3)
+	for _, t := range all {
+		mark, measured := c.paint("✓", green), t.Measured
+		if !t.OK {
+			mark = c.paint("✗", red)
+		}
+		if t.NoData {
+			measured = "no data"
+		}
+		c.line(mark + " " + pad(cut(plain(t.Expression), column), column) + "  " + measured)
+		if t.Note != "" {
+			c.notes(" ", dim, []string{t.Note}, "  ")
+		}
+	}
+}
+
+func (c *console) job(j *Job) {
+	c.line("")
+	title := []string{plain(j.Type) + " via " + plain(j.Via)}
+	if j.Repetitions != 1 {
+		title = append(title, fmt.Sprintf("%d times", j.Repetitions))
+	}
+	title = append(title, plain(j.QueryCondition))
+	name := plain(j.Name)
+	c.line(c.paint(name, bold) + "  " + c.paint(cut(strings.Join(title, " · "), c.width-width(name)-2), dim))
+	c.labelled("ledger", j.ledger())
+	if len(j.Causes) > 0 {
+		c.labelled("causes", causes(j.Causes))
+	}
+	if items := j.started(); len(items) > 0 {
+		c.labelled("start", items)
+	}
+	c.table(j)
+	if len(j.Slowest) > 0 {
+		var names []string
+		for _, d := range j.Slowest {
+			names = append(names, plain(d.ID)+" "+short(d.Max))
+		}
+		c.labelled("slowest", names)
+	}
+	c.notes("!", yellow, j.Warnings, "")
+}
+
+// ledger returns what the job targeted and every outcome that occurred.
+func (j *Job) ledger() []string {
+	items := []string{"targeted " + thousands(j.Targeted), "succeeded " + thousands(j.Succeeded)}
+	if j.Targeted > 0 {
+		items[1] += " (" + percent(j.Succeeded, j.Targeted) + ")"
+	}
+	for _, o := range unsuccessful {
+		if n := *j.outcome(o); n > 0 {
+			items = append(items, o.String()+" "+thousands(n))
+		}
+	}
+	for _, c := range []struct {
+		name string
+		n    int64
+	}{{"missing", deref(j.Missing)}, {"extra", deref(j.Extra)}, {"duplicates", j.Duplicates}, {"unexpected", j.Unexpected}} {
+		if c.n > 0 {
+			items = append(items, c.name+" "+thousands(c.n))
+		}
+	}
+	if j.LedgerBalanced {
+		return append(items, "balanced")
+	}
+	return append(items, "NOT BALANCED")
+}
+
+// percent prints n as a part of all. Only all of them are 100 %.
+func percent(n, all int64) string {
+	p := 100 * float64(n) / float64(all)
+	if n < all && p > 99.99 {
+		return "> 99.99 %"
+	}
+	return strconv.FormatFloat(p, 'f', -1, 32) + " %"
+}
+
+// started returns how exactly the job began, and how the generator did meanwhile.
+func (j *Job) started() []string {
+	var items []string
+	if j.StartError != nil {
+		items = append(items, "off by "+short(j.StartError.Max)+" at most")
+	}
+	if j.Wake != nil {
+		items = append(items, "generator wake p99 "+short(j.Wake.P99)+" (limit "+short(j.Wake.Limit)+")")
+	}
+	if j.Attempts > j.Targeted {
+		items = append(items, thousands(j.Attempts)+" requests")
+	}
+	return items
+}
+
+// column is a column of the phase table. Narrow terminals do without some.
+type column struct {
+	head string
+	from int // the least width that shows it
+	of   func(*Stats) Millis
+}
+
+var columns = []column{
+	{"p50", 0, func(s *Stats) Millis { return s.P50 }},
+	{"p90", 75, func(s *Stats) Millis { return s.P90 }},
+	{"p99", 0, func(s *Stats) Millis { return s.P99 }},
+	{"p99.9", 65, func(s *Stats) Millis { return s.P999 }},
+	{"max", 0, func(s *Stats) Millis { return s.Max }},
+}
+
+// counts holds "99,999,999".
+const counts = 10
+
+// cellWidth holds "-123 min" and a gap of two.
+const cellWidth = 10
+
+func (c *console) table(j *Job) {
+	if len(j.Phases) == 0 {
+		return
+	}
+	head := pad("phase", labels) + lead("count", counts)
+	for _, col := range columns {
+		if c.width >= col.from {
+			head += lead(col.head, cellWidth-1) + " "
+		}
+	}
+	c.line(c.paint(head, dim))
+	for p := range phases {
+		if st := j.Phases[p.String()]; st != nil {
+			c.line(c.row(p.String(), st))
+		}
+	}
+	if j.onHubClock() {
+		c.line(c.paint(pad("", labels)+"† one end is a row time of the hub", dim))
+	}
+}
+
+func (c *console) row(name string, st *Stats) string {
+	row := pad(name, labels) + lead(thousands(st.Count), counts)
+	for _, col := range columns {
+		if c.width >= col.from {
+			row += lead(cell(col.of(st)), cellWidth)
+		}
+	}
+	if st.Clock != "" {
+		row += c.paint(" †", dim)
+	}
+	return row
+}
+
+func (c *console) fleet(f *Fleet) {
+	items := []string{thousands(f.Connected) + " of " + thousands(f.Devices)}
+	if st := f.Connect; st != nil {
+		items = append(items, "p50 "+short(st.P50), "p90 "+short(st.P90), "p99 "+short(st.P99), "p99.9 "+short(st.P999), "max "+short(st.Max))
+	}
+	if f.Failed > 0 {
+		items = append(items, "failed "+thousands(f.Failed))
+	}
+	if f.Reconnects > 0 {
+		items = append(items, "reconnects "+thousands(f.Reconnects))
+	}
+	c.labelled("connect", items)
+	if len(f.Errors) > 0 {
+		c.labelled("", causes(f.Errors))
+	}
+}
+
+func (c *console) generator(g *Generator) {
+	items := []string{"kept up"}
+	if !g.Valid {
+		items[0] = "NOT VALID"
+	}
+	if g.Wake != nil {
+		items = append(items, "wake p99 "+short(g.Wake.P99)+" max "+short(g.Wake.Max))
+	}
+	if g.Lag != nil {
+		items = append(items, "timer late p99 "+short(g.Lag.P99)+" max "+short(g.Lag.Max))
+	}
+	items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+short(g.GCPauseP99))
+	c.labelled("generator", items)
+}
+
+func (c *console) hub(h *Hub) {
+	if h == nil {
+		return
+	}
+	items := []string{"CPU " + digits3(h.CPUSeconds) + " s", size(h.MaxRSS), count(h.Connections, "connection")}
+	if h.SlowClosed > 0 {
+		items = append(items, "closed as too slow "+thousands(h.SlowClosed))
+	}
+	c.labelled("hub", items)
+}

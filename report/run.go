@@ -1,0 +1,144 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// SchemaVersion is the version of run.json and summary.json. It changes when
+// a field's meaning does, not when one is added.
+const SchemaVersion = 1
+
+// Run is run.json: what a run was asked to do and where it ran, written when
+// it begins and again when it ends. It holds no secrets.
+type Run struct {
+	SchemaVersion int       `json:"schemaVersion"`
+	MusterVersion string    `json:"musterVersion"`
+	GoVersion     string    `json:"goVersion"`
+	Scenario      string    `json:"scenario"`
+	Seed          uint64    `json:"seed"`
+	Host          Host      `json:"host"`
+	Limits        Limits    `json:"limits"`
+	Args          []string  `json:"args"`
+	Target        Target    `json:"target"`
+	Driver        string    `json:"driver"`
+	StartedAt     time.Time `json:"startedAt"`        // the wall time of the run's epoch
+	EndedAt       time.Time `json:"endedAt,omitzero"` // absent while it runs, and after a crash
+	Groups        []Group   `json:"groups"`
+	Jobs          []RunJob  `json:"jobs"`
+	Thresholds    []string  `json:"thresholds"`
+	Warnings      []string  `json:"warnings,omitempty"`
+}
+
+// Host is the machine that generated the load.
+type Host struct {
+	OS          string `json:"os"`
+	Arch        string `json:"arch"`
+	CPUs        int    `json:"cpus"`
+	MemoryBytes int64  `json:"memoryBytes"`
+	Kernel      string `json:"kernel,omitempty"`
+}
+
+// Limits are the host's limits that bound a fleet.
+type Limits struct {
+	Descriptors int64 `json:"descriptors"`
+	Ports       int64 `json:"ports"`
+}
+
+// Target is the system under test.
+type Target struct {
+	Kind      string  `json:"kind"`                // "embedded", "iothub" or "mqtt"
+	Transport string  `json:"transport,omitempty"` // "tcp", "tls", "ws" or "memory"
+	HostName  string  `json:"hostName,omitempty"`
+	JobRate   float64 `json:"jobRate,omitempty"` // executions a second that the embedded hub dispatches; 0 = unlimited
+}
+
+// Group is a named part of the fleet.
+type Group struct {
+	Name    string `json:"name"`
+	Devices int    `json:"devices"`
+}
+
+// RunJob is a job as the scenario has it. Its place in Run.Jobs is the job
+// index of the samples.
+type RunJob struct {
+	Name           string `json:"name"`
+	Type           string `json:"type"` // the service's own name, such as "scheduleDeviceMethod"
+	Via            string `json:"via"`  // "hub" or "direct"
+	QueryCondition string `json:"queryCondition"`
+	Repetitions    int    `json:"repetitions"`
+}
+
+// WriteRun writes run.json into the results folder dir, whole or not at all.
+// A zero SchemaVersion means the present one.
+func WriteRun(dir string, r *Run) error {
+	out := *r
+	if out.SchemaVersion == 0 {
+		out.SchemaVersion = SchemaVersion
+	}
+	return writeFile(dir, runFile, func(w io.Writer) error { return encodeJSON(w, &out) })
+}
+
+const runFile = "run.json"
+
+func readRun(dir string) (*Run, error) {
+	src, err := os.ReadFile(filepath.Join(dir, runFile))
+	if err != nil {
+		return nil, fmt.Errorf("read run: %w", err)
+	}
+	r := new(Run)
+	if err := json.Unmarshal(src, r); err != nil {
+		return nil, fmt.Errorf("read run %s: %w", filepath.Join(dir, runFile), err)
+	}
+	if r.SchemaVersion != SchemaVersion {
+		return nil, fmt.Errorf("read run %s: schema version %d, this muster reads %d", filepath.Join(dir, runFile), r.SchemaVersion, SchemaVersion)
+	}
+	return r, nil
+}
+
+// devices returns how many devices the fleet has.
+func (r *Run) devices() int {
+	n := 0
+	for _, g := range r.Groups {
+		n += g.Devices
+	}
+	return n
+}
+
+func encodeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// writeFile makes dir/name of what write writes: under another name first, so
+// that a reader never sees half of it.
+func writeFile(dir, name string, write func(io.Writer) error) (err error) {
+	path := filepath.Join(dir, name)
+	f, err := os.CreateTemp(dir, "."+name+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // the first error is the one to tell
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	err = write(f)
+	if err == nil {
+		err = f.Chmod(0o644) // CreateTemp gives 0600, and results are for others to read
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,171 @@
+package report
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"muster/internal/sample"
+)
+
+// The histograms count whole microseconds from 1 µs to 24 h with three
+// significant digits.
+const (
+	lowest  = 1
+	highest = int64(24 * time.Hour / time.Microsecond)
+	digits  = 3
+)
+
+// phase is one span in the life of an execution.
+type phase uint8
+
+const (
+	lag      phase = iota // due → dispatched
+	delivery              // due → received
+	downlink              // dispatched → received
+	device                // received → answered
+	uplink                // answered → finished
+	total                 // due → finished
+	service               // dispatched → finished
+	booking               // due → booked
+	phases
+)
+
+var phaseNames = [phases]string{"lag", "delivery", "downlink", "device", "uplink", "total", "service", "booking"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// hubClock reports whether p reads a moment that is a row time when the
+// execution's moments are the hub's.
+func (p phase) hubClock() bool {
+	switch p {
+	case lag, downlink, service, booking:
+		return true
+	}
+	return false
+}
+
+// spans gives the ends of each phase of e.
+func (e *row) spans() [phases][2]sample.Moment {
+	spans := [phases][2]sample.Moment{
+		lag:      {e.due, e.dispatched},
+		delivery: {e.due, e.received},
+		downlink: {e.dispatched, e.received},
+		device:   {e.received, e.answered},
+		uplink:   {e.answered, e.finished},
+		total:    {e.due, e.finished},
+		service:  {e.dispatched, e.finished},
+		booking:  {e.due, e.booked},
+	}
+	if e.answered == e.finished {
+		// A method through the hub has no moment after its answer: it finished
+		// by answering. That is no uplink, not one of no length.
+		spans[uplink] = [2]sample.Moment{}
+	}
+	return spans
+}
+
+// micros returns d in whole microseconds, the histograms' unit, and whether
+// they can hold it. It rounds up, so that what took any time is not nothing;
+// 1 µs is the least.
+func micros(d time.Duration) (int64, bool) {
+	if d < 0 || d > 24*time.Hour {
+		return 0, false
+	}
+	return max(int64((d+time.Microsecond-1)/time.Microsecond), lowest), true
+}
+
+// series is a set of durations. Smallest, largest and mean are kept exactly
+// beside the histogram. The zero value is empty.
+type series struct {
+	hist       *hdrhistogram.Histogram // made at the first value
+	sum        float64                 // nanoseconds
+	min, max   time.Duration
+	negative   int64 // below zero: two clocks met
+	outOfRange int64 // above 24 h
+	hubClock   bool  // some of it was measured with the hub's row times
+}
+
+func (s *series) count() int64 {
+	if s.hist == nil {
+		return 0
+	}
+	return s.hist.TotalCount()
+}
+
+func (s *series) record(d time.Duration) {
+	us, ok := micros(d)
+	if !ok {
+		s.exclude(d)
+		return
+	}
+	if s.hist == nil {
+		s.hist = hdrhistogram.New(lowest, highest, digits)
+	}
+	s.bounds(d, d)
+	s.sum += float64(d)
+	_ = s.hist.RecordValue(us) // micros has checked the range, which is all it refuses
+}
+
+func (s *series) exclude(d time.Duration) {
+	if d < 0 {
+		s.negative++
+	} else {
+		s.outOfRange++
+	}
+}
+
+// bounds widens min and max; the histogram does not hold the value yet.
+func (s *series) bounds(low, high time.Duration) {
+	if s.count() == 0 || low < s.min {
+		s.min = low
+	}
+	s.max = max(s.max, high)
+}
+
+func (s *series) merge(o *series) {
+	s.negative += o.negative
+	s.outOfRange += o.outOfRange
+	s.hubClock = s.hubClock || o.hubClock
+	if o.count() == 0 {
+		return
+	}
+	if s.hist == nil {
+		s.hist = hdrhistogram.New(lowest, highest, digits)
+	}
+	s.bounds(o.min, o.max)
+	s.sum += o.sum
+	s.hist.Merge(o.hist) // of one geometry: nothing can be dropped
+}
+
+// reset empties the series and keeps its histogram's memory.
+func (s *series) reset() {
+	hist := s.hist
+	if hist != nil {
+		hist.Reset()
+	}
+	*s = series{hist: hist}
+}
+
+// stats returns what people read of the series, or nil if it is empty.
+func (s *series) stats() *Stats {
+	n := s.count()
+	if n == 0 {
+		return nil
+	}
+	v := s.hist.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
+	st := &Stats{
+		Count: n, Min: Millis(s.min), Max: Millis(s.max), Mean: Millis(s.sum / float64(n)),
+		P50: s.within(v[0]), P90: s.within(v[1]), P99: s.within(v[2]), P999: s.within(v[3]),
+	}
+	if s.hubClock {
+		st.Clock = "hub"
+	}
+	return st
+}
+
+// within turns a histogram's value, the upper end of a bucket, into a duration
+// that is not outside what was seen.
+func (s *series) within(us int64) Millis {
+	return Millis(min(max(time.Duration(us)*time.Microsecond, s.min), s.max))
+}
