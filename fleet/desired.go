@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"muster/internal/sample"
+	"muster/iothub"
+)
+
+const versionKey = "$version"
+
+// notified handles a change of the desired properties. What the device's twin
+// GET had returned already is dropped, as the hub's own guide asks.
+func (s *session) notified(t iothub.Topic, payload []byte, at sample.Moment) {
+	f := s.fleet
+	f.counts.notifications.Add(1)
+	patch, version, err := splitVersion(payload)
+	if err != nil {
+		f.counts.unexpected.Add(1)
+		return
+	}
+	if t.Version != 0 {
+		version = t.Version
+	}
+	if s.isStale(version) {
+		f.counts.stale.Add(1)
+		return
+	}
+	ticket := f.cfg.Observer.Received(sample.Receipt{
+		Device: s.device, Kind: sample.DesiredReceipt, Payload: patch, At: at,
+	})
+	if g, _ := f.group(s.device); g.EchoDesired {
+		s.echo(ticket, version, patch)
+	} else {
+		f.cfg.Observer.Finished(ticket, at) // there is nothing else to do
+	}
+}
+
+func (s *session) isStale(version int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return version <= s.fetched
+}
+
+// echo reports the patch and awaits the hub's 204.
+func (s *session) echo(ticket uint64, version int64, patch []byte) {
+	f := s.fleet
+	rid, answer := s.expect()
+	defer s.forget(rid)
+	wrote, err := s.report(rid, version, patch)
+	if !wrote {
+		if err != nil {
+			f.counts.unsent.Add(1)
+		}
+		return
+	}
+	f.cfg.Observer.Answered(ticket, 200, f.cfg.Clock.Now())
+	r, err := s.await(answer)
+	if err != nil || r.status/100 != 2 {
+		f.counts.echoFailed.Add(1)
+		return
+	}
+	f.cfg.Observer.Finished(ticket, r.at)
+	f.merge(s.device, reported, patch)
+}
+
+// report writes the reported PATCH of a desired version. Notifications are
+// handled side by side and may overtake each other: they take turns here, and
+// one whose successor was reported before is not, lest the older value stays.
+func (s *session) report(rid string, version int64, patch []byte) (wrote bool, err error) {
+	turn := s.echoTurn()
+	select {
+	case turn <- struct{}{}:
+	case <-s.ctx.Done():
+		return false, s.ctx.Err()
+	}
+	defer func() { <-turn }()
+	if !s.advance(version) {
+		s.fleet.counts.stale.Add(1)
+		return false, nil
+	}
+	err = s.link.Publish(s.ctx, iothub.ReportedTopic(rid), patch, 0)
+	return err == nil, err
+}
+
+// echoTurn returns the channel that holds one token while an echo is written.
+func (s *session) echoTurn() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turn == nil {
+		s.turn = make(chan struct{}, 1)
+	}
+	return s.turn
+}
+
+// advance notes that version is being echoed, unless a newer one was.
+func (s *session) advance(version int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if version <= s.echoed {
+		return false
+	}
+	s.echoed = version
+	return true
+}
+
+// splitVersion takes the $version out of a notification and returns the patch
+// without it. It may change body.
+func splitVersion(body []byte) (patch []byte, version int64, err error) {
+	if patch, version, ok := cutLastVersion(body); ok {
+		return patch, version, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return nil, 0, fmt.Errorf("read desired notification: %w", err)
+	}
+	if raw, ok := members[versionKey]; ok {
+		if version, err = strconv.ParseInt(string(raw), 10, 64); err != nil {
+			return nil, 0, fmt.Errorf("read desired notification: %w", err)
+		}
+		delete(members, versionKey)
+	}
+	patch, err = json.Marshal(members)
+	return patch, version, err
+}
+
+// cutLastVersion cuts the $version from a body that ends with it, as hubs write
+// it, in place. What stands before the key decides whether it is one: a quote
+// inside a string or a key would have a backslash before it.
+func cutLastVersion(body []byte) (patch []byte, version int64, ok bool) {
+	const key = `"` + versionKey + `":`
+	at := bytes.LastIndex(body, []byte(key))
+	if at < 1 || body[len(body)-1] != '}' {
+		return nil, 0, false
+	}
+	version, err := strconv.ParseInt(string(body[at+len(key):len(body)-1]), 10, 64)
+	if err != nil {
+		return nil, 0, false
+	}
+	switch {
+	case body[at-1] == ',':
+		body[at-1] = '}'
+		return body[:at], version, true
+	case at == 1 && body[0] == '{':
+		return append(body[:1], '}'), version, true
+	}
+	return nil, 0, false
+}

@@ -1,0 +1,156 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"muster/internal/sample"
+)
+
+// state is where a device is in its life.
+//
+//	from        event                              to
+//	idle        its attempt is due and has a place connecting
+//	connecting  subscribed and twin read           online
+//	connecting  the attempt failed                 offline
+//	online      the connection was lost            offline
+//	offline     a wait was drawn                   backoff
+//	backoff     the wait is over, a place is free  connecting
+//	any         the run is over                    closed
+//
+// A device moves only in the one goroutine that has its turn: the task that
+// connects it, then, from its loss on, the task that connects it again. The
+// driver's report of the loss hands over from the one to the other.
+type state uint32
+
+const (
+	idle state = iota
+	connecting
+	online
+	offline
+	backoff
+	closed
+	stateCount
+)
+
+// device is what the fleet keeps of one device. All else follows from the
+// configuration and the device's index.
+type device struct {
+	state   atomic.Uint32
+	losses  atomic.Uint32 // connections lost, which key the backoff draws
+	reached atomic.Bool   // was online before
+	session atomic.Pointer[session]
+
+	mu      sync.Mutex // guards changed
+	changed *changes   // how its twin differs from the seeded one; nil: not at all
+}
+
+// move puts a device into a state.
+func (f *Fleet) move(device uint32, to state) {
+	from := f.devices[device].state.Swap(uint32(to))
+	f.states[from].Add(-1)
+	f.states[to].Add(1)
+}
+
+// connect brings a device online for the first time. Its first attempt has a
+// place already.
+func (f *Fleet) connect(ctx context.Context, device uint32, due sample.Moment) {
+	settle := sync.OnceFunc(f.settle)
+	begun := f.cfg.Clock.Now()
+	if f.attempt(ctx, sample.Connect{Device: device, Attempt: 1, Due: due}) {
+		settle()
+		return
+	}
+	// It may still come online in time, and is decided when it has not.
+	deadline := time.AfterFunc(f.cfg.Connect.Timeout-time.Duration(f.cfg.Clock.Now()-begun), settle)
+	defer deadline.Stop()
+	if f.retry(ctx, sample.Connect{Device: device, Attempt: 1}, 1) {
+		settle()
+	}
+}
+
+// settle counts a device whose first connect is decided.
+func (f *Fleet) settle() {
+	if f.settled.Add(1) == int64(len(f.devices)) {
+		close(f.ready)
+	}
+}
+
+// reconnect brings a device back online after a loss.
+func (f *Fleet) reconnect(ctx context.Context, device uint32) {
+	f.retry(ctx, sample.Connect{Device: device, Reconnect: true}, 1)
+}
+
+// retry makes attempts, each after a backoff, until one succeeds, which it
+// reports, or ctx ends. last is the attempt before, failures how many things
+// went wrong in a row.
+func (f *Fleet) retry(ctx context.Context, last sample.Connect, failures uint32) bool {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ; ; failures++ {
+		f.move(last.Device, backoff)
+		due := f.cfg.Clock.Now().Add(f.backoff(last.Device, failures))
+		if !f.pool.waitUntil(ctx, timer, due) || !f.pool.acquire(ctx) {
+			return false
+		}
+		last.Attempt++
+		last.Due = due
+		if f.attempt(ctx, last) {
+			return true
+		}
+	}
+}
+
+// backoff draws how long a device waits after so many failures in a row.
+func (f *Fleet) backoff(device, failures uint32) time.Duration {
+	event := uint64(f.devices[device].losses.Load())<<32 | uint64(failures)
+	d := newDraw(f.cfg.Seed, device, streamBackoff, event)
+	return jitter(d, f.cfg.Connect.BackoffBase, f.cfg.Connect.BackoffCap, failures)
+}
+
+// attempt makes one attempt to bring a device online, gives its place back,
+// records how it went and reports whether the device is online.
+func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
+	f.move(record.Device, connecting)
+	record.Dialed = f.cfg.Clock.Now()
+	s := newSession(ctx, f, record.Device)
+	err := s.open(&record)
+	f.pool.release()
+	if err != nil {
+		record.Error = reason(err)
+		f.move(record.Device, offline)
+	}
+	f.cfg.Samples.Connect(&record)
+	return err == nil && s.begin()
+}
+
+// lost takes the end of an online device's connection: it goes through its
+// backoff and connects again, unless the run is over.
+func (f *Fleet) lost(s *session) {
+	f.pool.lost.Add(1)
+	f.devices[s.device].losses.Add(1)
+	f.devices[s.device].session.CompareAndSwap(s, nil)
+	f.move(s.device, offline)
+	f.tasks.start(func() {
+		_ = s.link.Close() // it is lost already; this frees what the driver holds
+		f.reconnect(s.run, s.device)
+	})
+}
+
+// reason words why an attempt failed, without what differs from one device to
+// the next, so that records of one cause are alike.
+func reason(err error) string {
+	var refused *RefusedError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Error()
+	case errors.As(err, &op):
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
+}

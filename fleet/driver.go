@@ -1,0 +1,78 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+// DialFunc opens the network connection under an MQTT connection: TCP, TLS or
+// memory.
+type DialFunc func(ctx context.Context) (net.Conn, error)
+
+// Driver is the MQTT client code under a connection. It is safe for concurrent
+// use.
+type Driver interface {
+	// Dial opens a network connection with dial and an MQTT 3.1.1 session on it,
+	// in one attempt. It returns when the CONNACK has been read: a Conn, a
+	// *RefusedError, or what went wrong; if ctx ended, an error that wraps its
+	// cause. Nothing of a failed attempt is left open. A connection that was
+	// opened does not depend on ctx any more.
+	Dial(ctx context.Context, dial DialFunc, s Session) (Conn, error)
+}
+
+// Session is what a device brings to a connection.
+type Session struct {
+	ClientID     string
+	Username     string
+	Password     string // a SAS token: a secret
+	CleanSession bool
+	KeepAlive    time.Duration // rounded up to whole seconds; 0: no pings
+
+	// OnMessage is called for each PUBLISH, in a goroutine of its own, so it may
+	// block and use the Conn. The payload is its to keep and to change.
+	OnMessage func(topic string, payload []byte)
+	// OnLost is called once if an accepted connection ends by itself, possibly
+	// before Dial has returned it, and not after Close. The Conn is of no use any
+	// more, but must still be closed.
+	OnLost func(error)
+}
+
+// Conn is one MQTT connection. It is safe for concurrent use.
+type Conn interface {
+	// Publish sends a message. It returns once the message was written (QoS 0)
+	// or acknowledged (QoS 1), or with an error when that cannot happen any more
+	// or ctx ended. The payload must not be changed afterwards.
+	Publish(ctx context.Context, topic string, payload []byte, qos byte) error
+	// Subscribe asks for all filters at QoS 0 in one packet and returns once all
+	// were granted.
+	Subscribe(ctx context.Context, filters ...string) error
+	// Close disconnects and returns once nothing of the connection is left, in
+	// bounded time even if the peer is silent. Closing again does nothing.
+	Close() error
+}
+
+// RefusedError is a CONNACK with a return code that refuses the connection.
+type RefusedError struct {
+	Code byte // MQTT 3.1.1, table 3.1
+}
+
+// Error names the code's meaning.
+func (e *RefusedError) Error() string { return "refused: " + e.reason() }
+
+func (e *RefusedError) reason() string {
+	switch e.Code {
+	case 1:
+		return "unacceptable protocol version"
+	case 2:
+		return "identifier rejected"
+	case 3:
+		return "server unavailable"
+	case 4:
+		return "bad user name or password"
+	case 5:
+		return "not authorized"
+	}
+	return fmt.Sprintf("reserved return code %d", e.Code)
+}

@@ -1,0 +1,246 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"muster/internal/sample"
+	"muster/internal/template"
+)
+
+// drainGrace is how long handlers that are sending at the end of a run may take
+// before their connections are closed under them.
+const drainGrace = time.Second
+
+// Fleet is the devices of one run.
+type Fleet struct {
+	cfg     Config // resolved
+	groups  []group
+	devices []device
+	calls   []atomic.Uint32 // by group, device and method: calls so far, which key the draws
+	ids     idTable
+	pool    *pool
+
+	running  atomic.Bool    // Run was called
+	tasks    tasks          // attempts to connect and backoffs; Run closes and joins it
+	handlers sync.WaitGroup // message handlers; sessions admit them until they end, Run joins them
+
+	ready   chan struct{} // closed by the device that settles last
+	settled atomic.Int64  // devices whose first connect is decided
+	reached atomic.Int64  // devices that were online at least once
+	states  [stateCount]atomic.Int64
+	counts  counts
+}
+
+// counts are events since the start.
+type counts struct {
+	methods, unhandled, silenced, notifications, stale, echoFailed, unsent, unexpected atomic.Int64
+}
+
+// group is a Group in its place in the fleet.
+type group struct {
+	Group
+	first   uint32 // the index of its first device in the fleet
+	methods map[string]*method
+	calls   int // where its devices' counters begin in Fleet.calls
+}
+
+// method is a Method with what its draws need.
+type method struct {
+	Method
+	stream uint64
+	place  int // among its group's methods
+}
+
+// Stats is a snapshot of a fleet. Its state counts are read one by one, so
+// while devices change state their sum may be off by a few.
+type Stats struct {
+	Devices int
+
+	// Devices by state.
+	Idle, Connecting, Online, Offline, Closed int64
+	// Failed counts devices that were not online within Connect.Timeout of
+	// their first attempt, nor since.
+	Failed int64
+
+	Connections     int   // open now
+	Attempts        int64 // to open a connection
+	Refused         int64 // attempts that a CONNACK refused
+	ConnectFailures int64 // attempts that ended without a connection, the refused among them
+	Lost            int64 // connections that ended by themselves
+
+	MethodCalls   int64 // received
+	Unhandled     int64 // calls of a method that the group does not have
+	Silenced      int64 // calls that the silence rate left without an answer
+	Notifications int64 // desired notifications received
+	Stale         int64 // notifications dropped: older than what the device had read or seen
+	EchoFailures  int64 // reported PATCHes that were not confirmed
+	Unsent        int64 // answers that could not be written
+	Unexpected    int64 // messages on topics that no device expects
+}
+
+// New computes the fleet that cfg describes. It opens nothing. The error tells
+// all faults, ids that two devices share among them.
+func New(cfg Config) (*Fleet, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	f := &Fleet{cfg: cfg.resolved(), ready: make(chan struct{})}
+	f.devices = make([]device, cfg.devices())
+	f.pool = newPool(&f.cfg)
+	calls := 0
+	first := uint32(0)
+	for _, g := range f.cfg.Groups {
+		f.groups = append(f.groups, newGroup(g, first, calls))
+		first += uint32(g.Devices)
+		calls += g.Devices * len(g.Methods)
+	}
+	f.calls = make([]atomic.Uint32, calls)
+	f.states[idle].Store(int64(len(f.devices)))
+	if err := f.index(); err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	if len(f.devices) == 0 {
+		close(f.ready)
+	}
+	return f, nil
+}
+
+func newGroup(g Group, first uint32, calls int) group {
+	resolved := group{Group: g, first: first, calls: calls, methods: make(map[string]*method, len(g.Methods))}
+	for name, m := range g.Methods {
+		resolved.methods[name] = &method{Method: m.resolved(), stream: methodStream(name), place: len(resolved.methods)}
+	}
+	return resolved
+}
+
+// Len returns how many devices the fleet has. Their indices count from 0.
+func (f *Fleet) Len() int { return len(f.devices) }
+
+// Ready is closed once each device was online or Connect.Timeout has passed
+// since its first attempt began.
+func (f *Fleet) Ready() <-chan struct{} { return f.ready }
+
+// group returns the group of a device and what its templates see.
+func (f *Fleet) group(device uint32) (*group, template.Vars) {
+	n := sort.Search(len(f.groups), func(n int) bool { return f.groups[n].first > device }) - 1
+	for f.groups[n].Devices == 0 { // shares its first with the next
+		n--
+	}
+	g := &f.groups[n]
+	return g, template.Vars{Index: int(device - g.first), Group: g.Name, Seed: f.cfg.Seed}
+}
+
+// Run connects the devices and keeps them online until ctx ends. Then it closes
+// every connection and returns nil when nothing of the fleet is left running.
+// What happens to devices is data and no error.
+func (f *Fleet) Run(ctx context.Context) error {
+	if f.cfg.Driver == nil || f.cfg.Dial == nil {
+		return errors.New("run fleet: driver and dial are required")
+	}
+	if f.running.Swap(true) {
+		return errors.New("run fleet: it ran before")
+	}
+	f.pool.ramp(ctx, len(f.devices), f.cfg.Connect.Rate, func(i int, due sample.Moment) {
+		if !f.tasks.start(func() { f.connect(ctx, uint32(i), due) }) {
+			f.pool.release()
+		}
+	})
+	<-ctx.Done()
+	f.shutDown()
+	return nil
+}
+
+// shutDown ends what Run started: the attempts, then the sessions, so that no
+// handler starts any more, then the connections, and joins each.
+func (f *Fleet) shutDown() {
+	f.tasks.close()
+	for i := range f.devices {
+		if s := f.devices[i].session.Load(); s != nil {
+			s.end(errRunOver)
+		}
+	}
+	f.drain()
+	f.pool.Close()
+	f.handlers.Wait()
+	for i := range f.devices {
+		f.move(uint32(i), closed)
+	}
+}
+
+// drain gives handlers that are writing drainGrace to be done with it.
+func (f *Fleet) drain() {
+	drained := make(chan struct{})
+	var waiting errgroup.Group // joined by the wait for handlers, which follows in shutDown
+	waiting.Go(func() error {
+		defer close(drained)
+		f.handlers.Wait()
+		return nil
+	})
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	select {
+	case <-drained:
+	case <-grace.C:
+	}
+}
+
+// Stats returns a snapshot.
+func (f *Fleet) Stats() Stats {
+	c, p := &f.counts, f.pool
+	return Stats{
+		Devices:         len(f.devices),
+		Idle:            f.states[idle].Load(),
+		Connecting:      f.states[connecting].Load(),
+		Online:          f.states[online].Load(),
+		Offline:         f.states[offline].Load() + f.states[backoff].Load(),
+		Closed:          f.states[closed].Load(),
+		Failed:          max(0, f.settled.Load()-f.reached.Load()),
+		Connections:     p.open(),
+		Attempts:        p.attempts.Load(),
+		Refused:         p.refused.Load(),
+		ConnectFailures: p.failed.Load(),
+		Lost:            p.lost.Load(),
+		MethodCalls:     c.methods.Load(),
+		Unhandled:       c.unhandled.Load(),
+		Silenced:        c.silenced.Load(),
+		Notifications:   c.notifications.Load(),
+		Stale:           c.stale.Load(),
+		EchoFailures:    c.echoFailed.Load(),
+		Unsent:          c.unsent.Load(),
+		Unexpected:      c.unexpected.Load(),
+	}
+}
+
+// tasks is a set of goroutines that can be closed against new ones while they
+// run: a plain WaitGroup must not grow from zero while it is waited for.
+type tasks struct {
+	mu     sync.Mutex // guards closed; held across the start of a goroutine, never its work
+	closed bool
+	group  sync.WaitGroup
+}
+
+// start runs task in a goroutine and reports whether it did: not after close.
+func (t *tasks) start(task func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.group.Go(task)
+	}
+	return !t.closed
+}
+
+// close waits for the tasks that run and lets no other start.
+func (t *tasks) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.group.Wait()
+}

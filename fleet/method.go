@@ -1,0 +1,49 @@
+package fleet
+
+import (
+	"muster/internal/sample"
+	"muster/iothub"
+)
+
+// statusNoMethod is what devices answer to a method that they do not have, as
+// SDKs advise.
+const statusNoMethod = 404
+
+// call handles a direct method: it takes its time, and answers as drawn.
+func (s *session) call(t iothub.Topic, payload []byte, at sample.Moment) {
+	f := s.fleet
+	f.counts.methods.Add(1)
+	ticket := f.cfg.Observer.Received(sample.Receipt{
+		Device: s.device, Kind: sample.MethodReceipt, Name: t.Method, Payload: payload, At: at,
+	})
+	g, vars := f.group(s.device)
+	m, ok := g.methods[t.Method]
+	if !ok {
+		f.counts.unhandled.Add(1)
+		s.answer(t.RequestID, ticket, statusNoMethod, nil)
+		return
+	}
+	n := f.calls[g.calls+vars.Index*len(g.methods)+m.place].Add(1)
+	fate := m.fate(newDraw(f.cfg.Seed, s.device, m.stream, uint64(n)))
+	switch {
+	case fate.silent:
+		f.counts.silenced.Add(1)
+	case !s.sleep(fate.latency):
+	case fate.failed:
+		s.answer(t.RequestID, ticket, m.FailureStatus, nil)
+	default:
+		s.answer(t.RequestID, ticket, m.Status, m.Response)
+	}
+}
+
+// answer writes a method's reply. The payload is shared by all devices.
+func (s *session) answer(rid string, ticket uint64, status int, payload []byte) {
+	if payload == nil {
+		payload = emptyPayload
+	}
+	if err := s.link.Publish(s.ctx, iothub.MethodResponseTopic(status, rid), payload, 0); err != nil {
+		s.fleet.counts.unsent.Add(1)
+		return
+	}
+	s.fleet.cfg.Observer.Answered(ticket, int32(status), s.fleet.cfg.Clock.Now())
+}

@@ -1,0 +1,164 @@
+package paho_test
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"muster/fleet"
+	"muster/fleet/fleettest"
+	"muster/fleet/paho"
+	"muster/internal/mqtt"
+	"muster/internal/template"
+)
+
+func config(b *testing.B, devices int, dial fleet.DialFunc) fleet.Config {
+	id, err := template.Parse("door-{index:05d}")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return fleet.Config{
+		HostName: "hub.test", Driver: paho.Driver{}, Dial: dial,
+		Groups: []fleet.Group{{Name: "doors", Devices: devices, ID: id, Methods: map[string]fleet.Method{
+			"lockDoor": {Response: []byte(`{"Response":"lockDoor called successfully"}`)},
+		}}},
+	}
+}
+
+// start runs a fleet until the returned function is called.
+func start(b *testing.B, cfg fleet.Config) (f *fleet.Fleet, stop func()) {
+	f, err := fleet.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := f.Run(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	return f, func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// live returns the bytes of heap and stacks in use.
+func live() float64 {
+	var m runtime.MemStats
+	for range 3 { // stacks shrink a step with each collection
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc + m.StackInuse)
+}
+
+// BenchmarkIdleDevice reports what an online device holds. The hub's side of a
+// connection is measured alone and taken off.
+func BenchmarkIdleDevice(b *testing.B) {
+	const devices = 1000
+	for b.Loop() {
+		hub := fleettest.StartHub(b, nil)
+		before := live()
+		conns := hubAlone(b, hub, devices)
+		hubSide := live() - before
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		hub.Stop()
+
+		hub = fleettest.StartHub(b, nil)
+		before = live()
+		goroutines := runtime.NumGoroutine()
+		f, stop := start(b, config(b, devices, hub.Dial))
+		<-f.Ready()
+		if online := f.Stats().Online; online != devices {
+			b.Fatalf("%d devices are online, want %d", online, devices)
+		}
+		b.ReportMetric((live()-before-hubSide)/devices, "B/device")
+		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/devices-1, "goroutines/device")
+		stop()
+		hub.Stop()
+	}
+}
+
+// hubAlone opens connections that say what a device says and have no client.
+func hubAlone(b *testing.B, hub *fleettest.Hub, n int) []net.Conn {
+	var hello []byte
+	var err error
+	hello, err = mqtt.AppendConnect(hello, mqtt.Connect{
+		CleanSession: true, ClientID: []byte("door-00000"), HasUsername: true, Username: make([]byte, 60),
+		HasPassword: true, Password: []byte(strings.Repeat("x", 160)),
+	})
+	if err == nil {
+		hello, err = mqtt.AppendSubscribe(hello, 1, mqtt.Filter{Topic: []byte("t")})
+	}
+	if err == nil {
+		hello, err = mqtt.AppendPublish(hello, mqtt.Publish{Topic: []byte("$iothub/twin/GET/?$rid=1")})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	conns := make([]net.Conn, n)
+	answer := make([]byte, 4+5+2)
+	for i := range conns {
+		if conns[i], err = hub.Dial(context.Background()); err == nil {
+			_, err = conns[i].Write(hello)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		drain(conns[i], answer)
+	}
+	return conns
+}
+
+// drain reads what the hub answered.
+func drain(conn net.Conn, buf []byte) {
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			_ = conn.SetReadDeadline(time.Time{})
+			return
+		}
+	}
+}
+
+// BenchmarkMethodCall is one direct method, from the hub's request written to
+// the device's answer read. The hub's side does not allocate.
+func BenchmarkMethodCall(b *testing.B) {
+	network := fleettest.NewNetwork(b)
+	_, stop := start(b, config(b, 1, network.Dial))
+	defer stop()
+	peer := network.Accept()
+	peer.Greet(0)
+	_, body := peer.Want(mqtt.TypeSubscribe)
+	s, err := mqtt.ParseSubscribe(body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	peer.Send(mqtt.AppendSuback(nil, s.ID, 0, 0, 0))
+	peer.WantPublish()
+	peer.SendPublish(mqtt.Publish{
+		Topic: []byte("$iothub/twin/res/200/?$rid=1"), Payload: []byte(`{"desired":{"$version":1},"reported":{"$version":1}}`),
+	})
+	request, err := mqtt.AppendPublish(nil, mqtt.Publish{
+		Topic: []byte("$iothub/methods/POST/lockDoor/?$rid=1"), Payload: []byte(`{"lockTime":"10m"}`),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer := make([]byte, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		peer.Send(request)
+		if _, err := peer.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

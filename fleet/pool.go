@@ -1,0 +1,173 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"muster/internal/sample"
+)
+
+// closingAtOnce bounds the connections that are closed at a time: enough to be
+// done with a large fleet in seconds, few enough not to be a storm of their own.
+const closingAtOnce = 256
+
+var errPoolClosed = errors.New("connection pool is closed")
+
+// pool owns every connection of the fleet: it says when one may be opened,
+// opens, counts and ends them. No connection outlives Close. The goroutines in
+// which connections are opened are their callers'.
+type pool struct {
+	driver Driver
+	dial   DialFunc
+	clock  *sample.Clock
+	places chan struct{} // one token per connection being opened; its capacity is the in-flight cap
+
+	attempts, refused, failed, lost atomic.Int64
+
+	mu     sync.Mutex // guards the fields below; never held across Dial or Conn.Close
+	links  map[*link]struct{}
+	closed bool
+}
+
+// link is a device's hold on a connection of the pool. On a hub it is the
+// connection's only one.
+type link struct {
+	Conn
+	pool *pool
+}
+
+func newPool(cfg *Config) *pool {
+	return &pool{
+		driver: cfg.Driver,
+		dial:   cfg.Dial,
+		clock:  cfg.Clock,
+		places: make(chan struct{}, cfg.Connect.InFlight),
+		links:  map[*link]struct{}{},
+	}
+}
+
+// dueAfter returns when attempt n of the ramp is due, as an offset from its
+// start.
+func dueAfter(n int, perSecond float64) time.Duration {
+	if perSecond <= 0 {
+		return 0
+	}
+	return time.Duration(float64(n) / perSecond * float64(time.Second))
+}
+
+// ramp calls start for each of n attempts once it is due and has a place, which
+// start must see released. A ramp that waits for places is late and shifts no
+// due time. It ends early with ctx.
+func (p *pool) ramp(ctx context.Context, n int, perSecond float64, start func(i int, due sample.Moment)) {
+	begin := p.clock.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := range n {
+		due := begin.Add(dueAfter(i, perSecond))
+		if !p.waitUntil(ctx, timer, due) || !p.acquire(ctx) {
+			return
+		}
+		start(i, due)
+	}
+}
+
+// waitUntil waits for the moment and reports whether it came before ctx's end.
+func (p *pool) waitUntil(ctx context.Context, timer *time.Timer, at sample.Moment) bool {
+	wait := time.Duration(at - p.clock.Now())
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	timer.Reset(wait)
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// acquire waits for a place among the connections being opened and reports
+// whether it came before ctx's end.
+func (p *pool) acquire(ctx context.Context) bool {
+	select {
+	case p.places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// release gives a place back: the connection is open and set up, or given up.
+func (p *pool) release() { <-p.places }
+
+// Attach opens a connection for a device that has a place. The connection is
+// the pool's: it ends with Close at the latest.
+func (p *pool) Attach(ctx context.Context, s Session) (*link, error) {
+	p.attempts.Add(1)
+	conn, err := p.driver.Dial(ctx, p.dial, s)
+	if err != nil {
+		p.countFailure(err)
+		return nil, err
+	}
+	l := &link{Conn: conn, pool: p}
+	if !p.add(l) {
+		_ = conn.Close() // nobody has used it
+		return nil, errPoolClosed
+	}
+	return l, nil
+}
+
+func (p *pool) countFailure(err error) {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		p.refused.Add(1)
+	}
+	p.failed.Add(1)
+}
+
+func (p *pool) add(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.links[l] = struct{}{}
+	}
+	return !p.closed
+}
+
+// Close ends the connection. Its error says nothing that the run could use: the
+// connection is over either way.
+func (l *link) Close() error {
+	l.pool.mu.Lock()
+	delete(l.pool.links, l)
+	l.pool.mu.Unlock()
+	return l.Conn.Close()
+}
+
+// Close ends every connection and returns when all are closed. Attach fails
+// from then on.
+func (p *pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	links := p.links
+	p.links = nil
+	p.mu.Unlock()
+
+	var closing errgroup.Group
+	closing.SetLimit(closingAtOnce)
+	for l := range links {
+		closing.Go(l.Conn.Close)
+	}
+	_ = closing.Wait() // see link.Close
+}
+
+// open returns how many connections there are.
+func (p *pool) open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links)
+}

@@ -1,0 +1,296 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"muster/internal/sample"
+	"muster/iothub"
+)
+
+// twinTimeout bounds a device's wait for the answer to its reported PATCH. It
+// leaves a throttled hub time for its queue.
+const twinTimeout = 60 * time.Second
+
+var (
+	errTimeout   = errors.New("timeout")
+	errRunOver   = errors.New("run over")
+	errNoAnswer  = errors.New("no answer from the hub")
+	emptyPayload = []byte{}
+)
+
+// session is one connection of a device, from the attempt to open it to its
+// end. Handlers of its messages run in the driver's goroutines.
+type session struct {
+	fleet  *Fleet
+	device uint32
+	run    context.Context // the fleet's
+	ctx    context.Context // ends with the session; what waits on the connection waits with it
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex // guards the fields below; never held across Publish or an Observer's call
+	link    *link      // nil until attached; never changed afterwards
+	phase   phase
+	pending map[uint32]chan response // twin requests that wait for their answer; nil: none
+	lastRID uint32
+	fetched int64         // the desired version that the twin GET returned
+	echoed  int64         // the newest desired version that was echoed
+	turn    chan struct{} // one token: the right to echo; made by the first echo
+}
+
+// phase is how far a session is.
+//
+//	from     event                            to
+//	opening  subscribed and twin read         active
+//	opening  failed, lost or run over         ended
+//	active   lost or run over                 ended
+type phase uint8
+
+const (
+	opening phase = iota
+	active
+	ended
+)
+
+// response is a hub's answer to a twin request.
+type response struct {
+	status  int
+	payload []byte
+	at      sample.Moment
+}
+
+func newSession(run context.Context, f *Fleet, device uint32) *session {
+	s := &session{fleet: f, device: device, run: run}
+	s.ctx, s.cancel = context.WithCancelCause(run)
+	return s
+}
+
+// open connects, subscribes and reads the twin, and notes in record when. A
+// session that fails to open has ended and holds nothing.
+func (s *session) open(record *sample.Connect) error {
+	deadline := time.AfterFunc(s.fleet.cfg.Connect.Timeout, func() { s.cancel(errTimeout) })
+	err := s.prepare(record)
+	if !deadline.Stop() && err == nil {
+		err = errTimeout
+	}
+	if err == nil {
+		record.Ready = s.fleet.cfg.Clock.Now()
+		return nil
+	}
+	if s.ctx.Err() != nil { // it says better than the driver why
+		err = context.Cause(s.ctx)
+	}
+	if s.run.Err() != nil {
+		err = errRunOver
+	}
+	s.end(err)
+	if s.link != nil {
+		_ = s.link.Close() // the attempt failed anyway
+	}
+	return err
+}
+
+func (s *session) prepare(record *sample.Connect) error {
+	l, err := s.fleet.pool.Attach(s.ctx, s.credentials())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.link = l
+	s.mu.Unlock()
+	record.Accepted = s.fleet.cfg.Clock.Now()
+	if err := l.Subscribe(s.ctx, iothub.FilterMethods, iothub.FilterTwinResponses, iothub.FilterDesired); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	return s.fetch()
+}
+
+// credentials returns the session as its driver sees it, with a fresh token.
+func (s *session) credentials() Session {
+	f := s.fleet
+	id := f.id(s.device)
+	expiry := time.Now().Add(f.cfg.Connect.TokenLifetime)
+	return Session{
+		ClientID:     id,
+		Username:     iothub.Username(f.cfg.HostName, id),
+		Password:     iothub.NewToken(iothub.DeviceResource(f.cfg.HostName, id), f.key(s.device, id), "", expiry),
+		CleanSession: true, // the device subscribes and reads its twin each time anyway
+		KeepAlive:    f.cfg.Connect.KeepAlive,
+		OnMessage:    s.receive,
+		OnLost:       s.lost,
+	}
+}
+
+// fetch reads the twin, for the version up to which notifications are stale.
+func (s *session) fetch() error {
+	rid, answer := s.expect()
+	defer s.forget(rid)
+	if err := s.link.Publish(s.ctx, iothub.TwinGetTopic(rid), emptyPayload, 0); err != nil {
+		return fmt.Errorf("read twin: %w", err)
+	}
+	r, err := s.await(answer)
+	if err != nil {
+		return fmt.Errorf("read twin: %w", err)
+	}
+	if r.status != 200 {
+		return fmt.Errorf("read twin: status %d", r.status)
+	}
+	version, err := twinVersion(r.payload)
+	if err != nil {
+		return fmt.Errorf("read twin: %w", err)
+	}
+	s.mu.Lock()
+	s.fetched = version
+	s.mu.Unlock()
+	return nil
+}
+
+// begin puts the device online and reports whether it is: not if the connection
+// was lost meanwhile, which begin then handles.
+func (s *session) begin() bool {
+	f := s.fleet
+	d := &f.devices[s.device]
+	if !d.reached.Swap(true) {
+		f.reached.Add(1)
+	}
+	d.session.Store(s)
+	f.move(s.device, online)
+	s.mu.Lock()
+	ok := s.phase == opening
+	if ok {
+		s.phase = active
+	}
+	s.mu.Unlock()
+	if !ok {
+		f.lost(s)
+	}
+	return true
+}
+
+// lost is the driver's word that the connection is over.
+func (s *session) lost(err error) {
+	if s.end(fmt.Errorf("connection lost: %w", err)) == active {
+		s.fleet.lost(s)
+	}
+}
+
+// end lets no handler start any more, wakes those that wait, and returns the
+// phase that the session was in.
+func (s *session) end(cause error) phase {
+	s.mu.Lock()
+	was := s.phase
+	s.phase = ended
+	s.mu.Unlock()
+	s.cancel(cause)
+	return was
+}
+
+// receive handles one message. Its first statement takes the moment of receipt.
+func (s *session) receive(topic string, payload []byte) {
+	at := s.fleet.cfg.Clock.Now()
+	if !s.enter() {
+		return
+	}
+	defer s.fleet.handlers.Done()
+	t, err := iothub.ParseTopic(topic)
+	if err != nil {
+		s.fleet.counts.unexpected.Add(1)
+		return
+	}
+	switch t.Kind {
+	case iothub.TopicMethodRequest:
+		s.call(t, payload, at)
+	case iothub.TopicDesired:
+		s.notified(t, payload, at)
+	case iothub.TopicTwinResponse:
+		s.answered(t.RequestID, response{status: t.Status, payload: payload, at: at})
+	default:
+		s.fleet.counts.unexpected.Add(1)
+	}
+}
+
+// enter admits a handler, which must call handlers.Done, while the session has
+// a connection and has not ended.
+func (s *session) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == ended || s.link == nil {
+		return false
+	}
+	s.fleet.handlers.Add(1)
+	return true
+}
+
+// expect prepares for the answer of a twin request: its id, and where the
+// answer comes.
+func (s *session) expect() (rid string, answer <-chan response) {
+	waiter := make(chan response, 1) // one answer, so that its reader never waits for the waiter
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastRID++
+	if s.pending == nil {
+		s.pending = map[uint32]chan response{}
+	}
+	s.pending[s.lastRID] = waiter
+	return strconv.FormatUint(uint64(s.lastRID), 10), waiter
+}
+
+// answered hands a response to the request that waits for it, if one does.
+func (s *session) answered(rid string, r response) {
+	if waiter := s.take(rid); waiter != nil {
+		waiter <- r
+	}
+}
+
+// forget gives a request up.
+func (s *session) forget(rid string) { s.take(rid) }
+
+// take removes the waiter of a request and returns it, or nil.
+func (s *session) take(rid string) chan response {
+	n, err := strconv.ParseUint(rid, 10, 32)
+	if err != nil {
+		return nil // no id of ours
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiter := s.pending[uint32(n)]
+	delete(s.pending, uint32(n))
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
+	return waiter
+}
+
+// await waits for the answer of a request.
+func (s *session) await(answer <-chan response) (response, error) {
+	timer := time.NewTimer(twinTimeout)
+	defer timer.Stop()
+	select {
+	case r := <-answer:
+		return r, nil
+	case <-s.ctx.Done():
+		return response{}, context.Cause(s.ctx)
+	case <-timer.C:
+		return response{}, errNoAnswer
+	}
+}
+
+// sleep waits in the handler's own goroutine and reports whether the session
+// lasted.
+func (s *session) sleep(d time.Duration) bool {
+	if d <= 0 {
+		return s.ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
