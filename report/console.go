@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -87,11 +88,10 @@ func (c *console) labelled(label string, items []string) {
 // notes writes each text after a mark, wrapped.
 func (c *console) notes(mark string, color color, texts []string, indent string) {
 	for _, text := range texts {
-		for i, line := range wrap(strings.Fields(plain(text)), " ", c.width-width(indent)-2) {
-			if i > 0 {
-				mark = " "
-			}
-			c.line(indent + c.paint(mark, color) + " " + line)
+		head := c.paint(mark, color)
+		for _, line := range wrap(strings.Fields(plain(text)), " ", c.width-width(indent)-2) {
+			c.line(indent + head + " " + line)
+			head = " "
 		}
 	}
 }
@@ -144,10 +144,13 @@ func (c *console) thresholds(all []Threshold) {
 		if t.NoData {
 			measured = "no data"
 		}
-		c.line(mark + " " + pad(cut(plain(t.Expression), column), column) + "  " + measured)
-		if t.Note != "" {
-			c.notes(" ", dim, []string{t.Note}, "  ")
+		start := mark + " " + pad(cut(plain(t.Expression), column), column) + "  "
+		if all := join(measured, t.Note); width(all) <= c.width-column-4 {
+			c.line(start + all)
+			continue
 		}
+		c.line(start + measured)
+		c.notes(" ", dim, []string{t.Note}, "  ")
 	}
 }
 
@@ -180,9 +183,12 @@ func (c *console) job(j *Job) {
 
 // ledger returns what the job targeted and every outcome that occurred.
 func (j *Job) ledger() []string {
-	items := []string{"targeted " + thousands(j.Targeted), "succeeded " + thousands(j.Succeeded)}
+	items := []string{"balanced", "targeted " + thousands(j.Targeted), "succeeded " + thousands(j.Succeeded)}
+	if !j.LedgerBalanced {
+		items[0] = "NOT BALANCED"
+	}
 	if j.Targeted > 0 {
-		items[1] += " (" + percent(j.Succeeded, j.Targeted) + ")"
+		items[2] += " (" + percent(j.Succeeded, j.Targeted) + ")"
 	}
 	for _, o := range unsuccessful {
 		if n := *j.outcome(o); n > 0 {
@@ -197,19 +203,13 @@ func (j *Job) ledger() []string {
 			items = append(items, c.name+" "+thousands(c.n))
 		}
 	}
-	if j.LedgerBalanced {
-		return append(items, "balanced")
-	}
-	return append(items, "NOT BALANCED")
+	return items
 }
 
 // percent prints n as a part of all. Only all of them are 100 %.
 func percent(n, all int64) string {
-	p := 100 * float64(n) / float64(all)
-	if n < all && p > 99.99 {
-		return "> 99.99 %"
-	}
-	return strconv.FormatFloat(p, 'f', -1, 32) + " %"
+	hundredths := math.Floor(1e4 * float64(n) / float64(all)) // down, so that 99.999 % do not read as all
+	return strconv.FormatFloat(hundredths/100, 'f', -1, 64) + " %"
 }
 
 // started returns how exactly the job began, and how the generator did meanwhile.
@@ -258,7 +258,7 @@ func (c *console) table(j *Job) {
 			head += lead(col.head, cellWidth-1) + " "
 		}
 	}
-	c.line(c.paint(head, dim))
+	c.line(c.paint(strings.TrimRight(head, " "), dim))
 	for p := range phases {
 		if st := j.Phases[p.String()]; st != nil {
 			c.line(c.row(p.String(), st))
@@ -310,7 +310,9 @@ func (c *console) generator(g *Generator) {
 	if g.Lag != nil {
 		items = append(items, "timer late p99 "+short(g.Lag.P99)+" max "+short(g.Lag.Max))
 	}
-	items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+short(g.GCPauseP99))
+	if g.MaxRSS > 0 { // else it gave no account of itself
+		items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+short(g.GCPauseP99))
+	}
 	c.labelled("generator", items)
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -239,4 +240,13 @@ func (f *fixture) repetition(rng *rand.Rand, job, rep uint32, due sample.Moment,
 
 func lognormal(rng *rand.Rand, median time.Duration, sigma float64) sample.Moment {
 	return sample.Moment(float64(median) * math.Exp(sigma*rng.NormFloat64()))
+}
+
+// sorted returns the exact percentiles of all.
+func sorted(all []time.Duration) func(percentile float64) time.Duration {
+	slices.Sort(all)
+	return func(percentile float64) time.Duration {
+		n := int(math.Ceil(percentile / 100 * float64(len(all))))
+		return all[max(n-1, 0)]
+	}
 }

@@ -217,7 +217,7 @@ func slowestOf(rows []deviceRow) []SlowDevice {
 	return named
 }
 
-// sortedKeys returns the keys of m with the largest count first.
+// byCount returns the keys of m with the largest count first.
 func byCount(m map[string]int64) []string {
 	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
 		return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b))

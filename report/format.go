@@ -23,24 +23,29 @@ func split(m Millis) (number, unit string) {
 	case abs < 999500*time.Nanosecond:
 		return digits3(float64(d) / float64(time.Microsecond)), "µs"
 	case abs < 999500*time.Microsecond:
-		return digits3(float64(d) / float64(time.Millisecond)), "ms"
+		return fixed3(float64(d) / float64(time.Millisecond)), "ms"
 	case abs < 1000*time.Second:
-		return digits3(d.Seconds()), "s"
+		return fixed3(d.Seconds()), "s"
 	}
-	return digits3(d.Minutes()), "min"
+	return fixed3(d.Minutes()), "min"
 }
 
 // digits3 prints v with three significant digits; a whole number has no point.
 func digits3(v float64) string {
+	if v == math.Trunc(v) {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return fixed3(v)
+}
+
+// fixed3 prints v with three significant digits.
+func fixed3(v float64) string {
 	decimals := 0
 	switch a := math.Abs(v); {
 	case a < 9.995:
 		decimals = 2
 	case a < 99.95:
 		decimals = 1
-	}
-	if v == math.Trunc(v) {
-		decimals = 0
 	}
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
@@ -133,15 +138,11 @@ func wrap(words []string, between string, n int) []string {
 	return append(lines, line)
 }
 
-// causes prints the largest of m: "DeviceNotOnline 12".
+// causes prints m, the largest count first: "DeviceNotOnline 12".
 func causes(m map[string]int64) []string {
 	var out []string
 	for _, cause := range byCount(m) {
-		text := cause
-		if text == "" {
-			text = "no cause given"
-		}
-		out = append(out, fmt.Sprintf("%s %s", plain(text), thousands(m[cause])))
+		out = append(out, fmt.Sprintf("%s %s", plain(cause), thousands(m[cause])))
 	}
 	return out
 }

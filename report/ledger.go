@@ -13,7 +13,7 @@ import (
 // targeted and with the hub's own books, and fills in what comes of it.
 func (f *folder) balance(b *jobBook, j *Job) {
 	var missing, extra int64
-	closed, checked := 0, true
+	closed, ran, checked := 0, 0, true
 	for _, n := range b.inOrder() {
 		rep := b.reps[n]
 		j.LedgerFaults = append(j.LedgerFaults, rep.faults(n)...)
@@ -24,6 +24,7 @@ func (f *folder) balance(b *jobBook, j *Job) {
 		closed++
 		j.noteEnd(n, rep)
 		if !rep.skipped() {
+			ran++
 			checked = checked && rep.closed.Checked
 			missing += rep.closed.Missing
 			extra += rep.closed.Extra
@@ -36,7 +37,7 @@ func (f *folder) balance(b *jobBook, j *Job) {
 	if f.book.ended() == endCompleted && closed != b.spec.Repetitions {
 		j.LedgerFaults = append(j.LedgerFaults, fmt.Sprintf("%d of %d repetitions are in the book", closed, b.spec.Repetitions))
 	}
-	if checked && closed > 0 {
+	if checked && ran > 0 {
 		j.Missing, j.Extra = &missing, &extra
 	}
 	j.LedgerBalanced = len(j.LedgerFaults) == 0

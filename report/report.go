@@ -55,7 +55,9 @@ func Build(dir string) (*Report, error) {
 		return nil, err
 	}
 	w.judge(&s)
-	s.Verdict, s.Reasons = Judge(&s)
+	addWarnings(&s)
+	verdict, reasons := Judge(&s)
+	s.Verdict, s.Reasons = verdict, append(s.Reasons, reasons...)
 	return &Report{Summary: s, dir: dir, devices: rows}, nil
 }
 

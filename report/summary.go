@@ -155,8 +155,8 @@ type Hub struct {
 	SlowClosed  int64   `json:"slowClosed"`  // connections closed because they did not read
 }
 
-// Millis is a duration whose JSON is a number of milliseconds, to the
-// microsecond.
+// Millis is a duration whose JSON is a number of milliseconds: to the
+// microsecond, and below a millisecond to the nanosecond.
 type Millis time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -174,8 +174,11 @@ func (m *Millis) UnmarshalJSON(src []byte) error {
 	return nil
 }
 
-// number returns m in milliseconds, rounded to the microsecond.
+// number returns m in milliseconds, rounded as its JSON is.
 func (m Millis) number() float64 {
+	if time.Duration(m).Abs() < time.Millisecond {
+		return float64(m) / float64(time.Millisecond)
+	}
 	return math.Round(float64(m)/float64(time.Microsecond)) / 1e3
 }
 

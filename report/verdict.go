@@ -133,7 +133,11 @@ func (t *Threshold) reason() string {
 	if t.NoData {
 		return join("threshold "+t.Expression+" had no data", t.Note)
 	}
-	return join("threshold "+t.Expression+" failed: measured "+t.Measured, t.Note)
+	text := "threshold " + t.Expression + " failed"
+	if t.Measured != "" {
+		text += ": measured " + t.Measured
+	}
+	return join(text, t.Note)
 }
 
 func join(text, note string) string {
