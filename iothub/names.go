@@ -1,0 +1,100 @@
+package iothub
+
+import (
+	"strings"
+)
+
+// APIVersion is the version of the service's data plane that this package
+// speaks, on both sides.
+const APIVersion = "2021-04-12"
+
+const (
+	maxDeviceID = 128
+	maxJobID    = 64
+)
+
+// ValidDeviceID reports whether id can name a device or a module: 1 to 128
+// ASCII letters, digits and - . + % _ # * ? ! ( ) , : ; = @ $ '.
+func ValidDeviceID(id string) bool {
+	for i := 0; i < len(id); i++ {
+		if !alphanumeric(id[i]) && strings.IndexByte("-.+%_#*?!(),:;=@$'", id[i]) < 0 {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxDeviceID
+}
+
+// ValidJobID reports whether id can name a job: 1 to 64 ASCII letters, digits
+// and -.
+func ValidJobID(id string) bool {
+	for i := 0; i < len(id); i++ {
+		if !alphanumeric(id[i]) && id[i] != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxJobID
+}
+
+func alphanumeric(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
+}
+
+// Username returns the MQTT user name of a device. Its client id is the device
+// id itself.
+func Username(host, deviceID string) string {
+	return host + "/" + deviceID + "/?api-version=" + APIVersion
+}
+
+// ParseUsername takes an MQTT user name apart. It accepts the three spellings
+// in use, {host}/{device}/?api-version=…, {host}/{device}/api-version=… and
+// {host}/{device}, each also with a module after the device; moduleID is empty
+// without one. It does not look at the API version.
+func ParseUsername(s string) (host, deviceID, moduleID string, ok bool) {
+	host, rest, _ := strings.Cut(s, "/")
+	deviceID, rest, _ = strings.Cut(rest, "/")
+	if rest != "" && !usernameParameters(rest) {
+		moduleID, rest, _ = strings.Cut(rest, "/")
+		ok = ValidDeviceID(moduleID) && (rest == "" || usernameParameters(rest))
+	} else {
+		ok = true
+	}
+	if !ok || !validHost(host) || !ValidDeviceID(deviceID) {
+		return "", "", "", false
+	}
+	return host, deviceID, moduleID, true
+}
+
+// usernameParameters reports whether the rest of a user name holds its
+// parameters rather than a module.
+func usernameParameters(rest string) bool {
+	return rest[0] == '?' || strings.HasPrefix(rest, "api-version=")
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// escape percent-encodes all but the unreserved characters of RFC 3986, with
+// upper-case digits.
+func escape(s string) string {
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if !unreserved(s[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s)+2*n)
+	for i := 0; i < len(s); i++ {
+		if unreserved(s[i]) {
+			b = append(b, s[i])
+			continue
+		}
+		b = append(b, '%', upperHex[s[i]>>4], upperHex[s[i]&15])
+	}
+	return string(b)
+}
+
+func unreserved(b byte) bool {
+	return alphanumeric(b) || b == '-' || b == '.' || b == '_' || b == '~'
+}

@@ -1,0 +1,240 @@
+package iothub
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// The topic filters that a device may subscribe to, but for its own
+// cloud-to-device messages (DeviceBoundFilter).
+const (
+	FilterMethods       = "$iothub/methods/POST/#"
+	FilterTwinResponses = "$iothub/twin/res/#"
+	FilterDesired       = "$iothub/twin/PATCH/properties/desired/#"
+)
+
+const (
+	prefixTwinGet        = "$iothub/twin/GET/"
+	prefixReported       = "$iothub/twin/PATCH/properties/reported/"
+	prefixDesired        = "$iothub/twin/PATCH/properties/desired/"
+	prefixTwinResponse   = "$iothub/twin/res/"
+	prefixMethodRequest  = "$iothub/methods/POST/"
+	prefixMethodResponse = "$iothub/methods/res/"
+	prefixDevices        = "devices/"
+)
+
+// TopicKind is what a topic carries.
+type TopicKind uint8
+
+// The kinds of topic, with the direction in which they are published.
+const (
+	TopicTwinGet        TopicKind = iota + 1 // device to hub: read the twin
+	TopicReported                            // device to hub: patch of the reported properties
+	TopicMethodResponse                      // device to hub
+	TopicMethodRequest                       // hub to device
+	TopicTwinResponse                        // hub to device: answer to a read or a patch
+	TopicDesired                             // hub to device: the desired properties changed
+	TopicEvents                              // device to hub: telemetry
+	TopicDeviceBound                         // hub to device: cloud-to-device message
+)
+
+// String returns the kind's name.
+func (k TopicKind) String() string {
+	names := [...]string{
+		"invalid", "twin get", "reported", "method response", "method request",
+		"twin response", "desired", "events", "device bound",
+	}
+	if int(k) >= len(names) {
+		k = 0
+	}
+	return names[k]
+}
+
+// Topic is a topic taken apart. Which fields have a meaning depends on Kind.
+type Topic struct {
+	Kind      TopicKind
+	DeviceID  string // of telemetry and cloud-to-device messages
+	ModuleID  string // the same; empty without one
+	Method    string // of a method request
+	RequestID string // of twin and method topics but TopicDesired: chosen by the asker, echoed unchanged
+	Status    int    // of a response
+	Version   int64  // of TopicDesired, TopicTwinResponse and TopicReported; 0 if absent
+	Bag       string // of telemetry and cloud-to-device messages: the property bag, still encoded (ParseBag)
+}
+
+// errTopic is returned for every topic that is not of IoT Hub: a hub closes
+// the connection and needs no more.
+var errTopic = errors.New("not a topic of IoT Hub")
+
+// ParseTopic takes a topic apart. It does not allocate for a topic that is
+// right, escaped method names apart.
+func ParseTopic(topic string) (Topic, error) {
+	t, ok := parseTopic(topic)
+	if !ok {
+		return Topic{}, fmt.Errorf("parse topic %.80q: %w", topic, errTopic)
+	}
+	return t, nil
+}
+
+func parseTopic(topic string) (Topic, bool) {
+	if rest, ok := strings.CutPrefix(topic, prefixMethodResponse); ok {
+		return parseWithStatus(Topic{Kind: TopicMethodResponse}, rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixReported); ok {
+		return parseWithRequestID(Topic{Kind: TopicReported}, rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixTwinGet); ok {
+		return parseWithRequestID(Topic{Kind: TopicTwinGet}, rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixMethodRequest); ok {
+		return parseMethodRequest(rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixTwinResponse); ok {
+		return parseWithStatus(Topic{Kind: TopicTwinResponse}, rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixDesired); ok {
+		t := Topic{Kind: TopicDesired}
+		return t, t.parameters(rest) && t.Version > 0 && t.RequestID == ""
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixDevices); ok {
+		return parseMessageTopic(rest)
+	}
+	return Topic{}, false
+}
+
+func parseWithRequestID(t Topic, rest string) (Topic, bool) {
+	return t, t.parameters(rest) && t.RequestID != ""
+}
+
+func parseWithStatus(t Topic, rest string) (Topic, bool) {
+	status, rest, ok := strings.Cut(rest, "/")
+	if !ok {
+		return t, false
+	}
+	t.Status, ok = decimal(status)
+	if !ok {
+		return t, false
+	}
+	return parseWithRequestID(t, rest)
+}
+
+func parseMethodRequest(rest string) (Topic, bool) {
+	name, rest, ok := strings.Cut(rest, "/")
+	if !ok || name == "" {
+		return Topic{}, false
+	}
+	if decoded, err := url.PathUnescape(name); err == nil {
+		name = decoded
+	}
+	return parseWithRequestID(Topic{Kind: TopicMethodRequest, Method: name}, rest)
+}
+
+// parseMessageTopic reads {device}[/modules/{module}]/messages/events|devicebound/{bag}.
+func parseMessageTopic(rest string) (Topic, bool) {
+	var t Topic
+	t.DeviceID, rest, _ = strings.Cut(rest, "/")
+	if after, ok := strings.CutPrefix(rest, "modules/"); ok {
+		t.ModuleID, rest, _ = strings.Cut(after, "/")
+		if !ValidDeviceID(t.ModuleID) {
+			return t, false
+		}
+	}
+	var ok bool
+	if t.Bag, ok = strings.CutPrefix(rest, "messages/events/"); ok {
+		t.Kind = TopicEvents
+	} else if t.Bag, ok = strings.CutPrefix(rest, "messages/devicebound/"); ok {
+		t.Kind = TopicDeviceBound
+	}
+	return t, ok && ValidDeviceID(t.DeviceID)
+}
+
+// parameters reads ?$rid=…&$version=…; unknown ones are ignored.
+func (t *Topic) parameters(s string) bool {
+	rest, ok := strings.CutPrefix(s, "?")
+	for ok && rest != "" {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		switch name {
+		case "$rid":
+			t.RequestID = value
+		case "$version":
+			version, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || version < 0 {
+				return false
+			}
+			t.Version = version
+		}
+	}
+	return ok
+}
+
+// decimal reads a status: digits alone, up to the largest int32.
+func decimal(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	return int(n), err == nil
+}
+
+// TwinGetTopic returns the topic on which a device asks for its twin.
+func TwinGetTopic(rid string) string { return prefixTwinGet + "?$rid=" + rid }
+
+// ReportedTopic returns the topic on which a device patches its reported
+// properties.
+func ReportedTopic(rid string) string { return prefixReported + "?$rid=" + rid }
+
+// MethodResponseTopic returns the topic on which a device answers a method.
+func MethodResponseTopic(status int, rid string) string {
+	return prefixMethodResponse + strconv.Itoa(status) + "/?$rid=" + rid
+}
+
+// MethodRequestTopic returns the topic on which a hub calls a method. Of the
+// name, only what cannot stand in a topic segment (and %) is percent-encoded;
+// ParseTopic decodes it.
+func MethodRequestTopic(name, rid string) string {
+	return prefixMethodRequest + escapeSegment(name) + "/?$rid=" + rid
+}
+
+// TwinResponseTopic returns the topic on which a hub answers a twin operation.
+// version is that of the reported properties after a patch; 0 leaves it out.
+func TwinResponseTopic(status int, rid string, version int64) string {
+	topic := prefixTwinResponse + strconv.Itoa(status) + "/?$rid=" + rid
+	if version != 0 {
+		topic += "&$version=" + strconv.FormatInt(version, 10)
+	}
+	return topic
+}
+
+// DesiredTopic returns the topic on which a hub tells of changed desired
+// properties, with their new version.
+func DesiredTopic(version int64) string {
+	return prefixDesired + "?$version=" + strconv.FormatInt(version, 10)
+}
+
+// EventsTopic returns the topic of a device's telemetry without properties; a
+// property bag may follow it (AppendBag).
+func EventsTopic(deviceID string) string { return prefixDevices + deviceID + "/messages/events/" }
+
+// DeviceBoundFilter returns the filter of a device's cloud-to-device messages.
+func DeviceBoundFilter(deviceID string) string {
+	return prefixDevices + deviceID + "/messages/devicebound/#"
+}
+
+// escapeSegment percent-encodes what cannot stand in a topic segment.
+func escapeSegment(s string) string {
+	clean := func(b byte) bool { return b > ' ' && b != 0x7f && strings.IndexByte("/+#%", b) < 0 }
+	b := make([]byte, 0, 64)
+	for i := 0; i < len(s); i++ {
+		if clean(s[i]) {
+			b = append(b, s[i])
+			continue
+		}
+		b = append(b, '%', upperHex[s[i]>>4], upperHex[s[i]&15])
+	}
+	if len(b) == len(s) {
+		return s
+	}
+	return string(b)
+}
