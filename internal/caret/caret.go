@@ -36,7 +36,7 @@ func Draw(src string, off int) string {
 	if i := strings.IndexByte(line, '\n'); i >= 0 {
 		line = line[:i]
 	}
-	before, after := printable(line[:off-start]), printable(line[off-start:])
+	before, after := printable(line[:off-start]), printable(strings.TrimSuffix(line[off-start:], "\r"))
 	before, after = window(before, after)
 
 	var b strings.Builder
