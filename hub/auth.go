@@ -1,0 +1,152 @@
+package hub
+
+import (
+	"crypto/rand"
+	"strings"
+	"time"
+
+	"muster/internal/mqtt"
+	"muster/iothub"
+)
+
+// permission is what a shared access policy allows, as bits.
+type permission uint8
+
+const (
+	registryRead permission = 1 << iota
+	registryWrite
+	serviceConnect
+	deviceConnect
+)
+
+// policy is a shared access policy. The service gives each two keys; tokens of either are accepted.
+type policy struct {
+	allows permission
+	key    iothub.Key
+}
+
+// policies are the hub's policies by name: those that the service gives every hub.
+type policies map[string]policy
+
+const ownerPolicy = "iothubowner"
+
+func newPolicies(owner iothub.Key) policies {
+	return policies{
+		ownerPolicy:         {registryRead | registryWrite | serviceConnect | deviceConnect, owner},
+		"service":           {serviceConnect, newKey()},
+		"device":            {deviceConnect, newKey()},
+		"registryRead":      {registryRead, newKey()},
+		"registryReadWrite": {registryRead | registryWrite, newKey()},
+	}
+}
+
+// newKey returns a random key of the usual size.
+func newKey() iothub.Key {
+	key := make(iothub.Key, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
+}
+
+// ConnectionString returns the service's connection string, of the policy iothubowner, which may do everything.
+func (h *Hub) ConnectionString() iothub.ConnectionString {
+	cs, _ := h.PolicyConnectionString(ownerPolicy)
+	return cs
+}
+
+// PolicyConnectionString returns the connection string of one of the policies iothubowner, service, device,
+// registryRead and registryReadWrite.
+func (h *Hub) PolicyConnectionString(name string) (cs iothub.ConnectionString, ok bool) {
+	p, ok := h.policies[name]
+	if !ok {
+		return iothub.ConnectionString{}, false
+	}
+	return iothub.ConnectionString{HostName: h.host, SharedAccessKeyName: name, SharedAccessKey: p.key}, true
+}
+
+// authenticate returns the device that a CONNECT names and proves to be, and when the proof expires; or why not.
+func (h *Hub) authenticate(p mqtt.Connect, now time.Time) (d *device, expiry time.Time, why string) {
+	host, id, module, ok := iothub.ParseUsername(string(p.Username))
+	switch {
+	case !ok:
+		return nil, expiry, "malformed user name"
+	case module != "":
+		return nil, expiry, "modules are not supported"
+	case string(p.ClientID) != id:
+		return nil, expiry, "client id and user name disagree"
+	case !h.isHost(host):
+		return nil, expiry, "user name of another hub"
+	}
+	if d = h.registry.find(id); d == nil {
+		return nil, expiry, "unknown device"
+	}
+	token, err := iothub.ParseToken(string(p.Password))
+	if err != nil {
+		return nil, expiry, "no token as password"
+	}
+	if why = h.checkDeviceToken(d, token, now); why != "" {
+		return nil, expiry, why
+	}
+	return d, token.Expiry, ""
+}
+
+// checkDeviceToken returns why a token does not prove to be this device, or nothing.
+func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) string {
+	switch {
+	case !token.Expiry.After(now):
+		return "token expired"
+	case !h.covers(token, d.id):
+		return "token of another resource"
+	}
+	if token.Policy != "" {
+		p, ok := h.policies[token.Policy]
+		if !ok || p.allows&deviceConnect == 0 || !token.SignedBy(p.key) {
+			return "token not signed by a policy that may connect devices"
+		}
+		return ""
+	}
+	d.mu.Lock()
+	disabled, primary, secondary := d.identity.disabled, d.identity.primary, d.identity.secondary
+	d.mu.Unlock()
+	switch {
+	case disabled:
+		return "device disabled"
+	case !token.SignedBy(primary) && !token.SignedBy(secondary):
+		return "token not signed by the device's keys"
+	}
+	return ""
+}
+
+// authorize returns whether a request's Authorization header proves these permissions.
+func (h *Hub) authorize(header string, need permission, now time.Time) bool {
+	token, err := iothub.ParseToken(header)
+	if err != nil || !token.Expiry.After(now) || !h.covers(token, "") {
+		return false
+	}
+	p, ok := h.policies[token.Policy]
+	return ok && p.allows&need == need && token.SignedBy(p.key)
+}
+
+// covers says whether a token's scope holds the hub, or one device of it. The scope's host may carry a port: clients
+// that were given one put it there.
+func (h *Hub) covers(token iothub.Token, id string) bool {
+	host, _, _ := strings.Cut(token.Resource, "/")
+	if !h.isHost(host) {
+		return false
+	}
+	if id == "" {
+		return token.Covers(host)
+	}
+	return token.Covers(iothub.DeviceResource(host, id))
+}
+
+// isHost says whether a name is the hub's, whatever the port and the letters' case.
+func (h *Hub) isHost(name string) bool {
+	return strings.EqualFold(withoutPort(name), withoutPort(h.host))
+}
+
+func withoutPort(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		return host[:i]
+	}
+	return host
+}

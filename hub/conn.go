@@ -1,0 +1,268 @@
+package hub
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"muster/internal/mqtt"
+)
+
+const (
+	// maxPacket bounds what a device may send: a telemetry message of 256 KB, its topic with properties and headers.
+	maxPacket = 256<<10 + 64<<10 + 16
+
+	// maxPending is how many unsent bytes a connection may have before the next message; with more it is a slow
+	// consumer.
+	maxPending = 64 << 10
+
+	connectTimeout = 10 * time.Second // from accept to CONNECT
+	writeTimeout   = 5 * time.Second  // a write that takes longer makes a slow consumer
+
+	// maxKeepAlive is how long the service waits at most for a packet, whatever keep-alive was asked for.
+	maxKeepAlive = 1767 * time.Second
+)
+
+// ending says why a connection ended.
+type ending uint32
+
+const (
+	endNone         ending = iota
+	endPeer                // the peer went away without DISCONNECT
+	endDisconnect          // DISCONNECT
+	endProtocol            // the peer broke the protocol, or asked for what the service does not have
+	endRefused             // CONNACK with a refusal
+	endKeepAlive           // nothing heard for one and a half times the keep-alive
+	endExpired             // the token expired
+	endSlow                // the peer does not read
+	endTakeover            // the same device connected anew
+	endUnauthorized        // the device was deleted or disabled
+	endClosed              // the hub closes
+)
+
+var endingNames = [...]string{
+	"none", "peer", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
+}
+
+func (e ending) String() string { return endingNames[e] }
+
+// conn is one MQTT connection. Its reader goroutine (serve, owned by Hub.tasks) is the only one that reads, that moves
+// deadlines forward and that closes nc; everybody else ends the connection by calling end. Writers append to pending;
+// a flusher goroutine (owned by flushers, joined by serve) exists only while there is something to write.
+type conn struct {
+	hub *Hub
+	nc  net.Conn
+	rd  *mqtt.Reader
+	dev *device // nil before CONNECT was accepted
+
+	patience time.Duration // 0 = for ever
+	heard    time.Time     // when the last packet came in; before CONNECT, when the connection did
+	expiry   time.Time     // of the token; zero before CONNECT
+	hasWill  bool
+
+	reason atomic.Uint32 // an ending; set once
+
+	mu       sync.Mutex // guards the fields below; never held across a write
+	pending  []byte     // to be written
+	unsent   int        // bytes in pending and in the flusher's hands
+	flushing bool
+	closed   bool // nothing is written any more
+	flushers sync.WaitGroup
+}
+
+func newConn(h *Hub, nc net.Conn) *conn {
+	c := &conn{hub: h, nc: nc, heard: time.Now(), patience: connectTimeout}
+	c.rd = mqtt.NewReader(c, maxPacket)
+	return c
+}
+
+// serve reads packets until the connection ends, and leaves nothing of it behind.
+func (c *conn) serve() {
+	err := c.nc.SetReadDeadline(c.heard.Add(c.patience))
+	for err == nil {
+		var h mqtt.Header
+		var body []byte
+		if h, body, err = c.rd.Next(); err != nil {
+			break
+		}
+		c.heard = time.Now()
+		err = c.handle(h, body)
+	}
+	c.end(endingOf(err))
+	if c.dev != nil {
+		c.hub.detach(c)
+	}
+	c.mu.Lock()
+	c.closed, c.pending = true, nil
+	c.mu.Unlock()
+	_ = c.nc.Close()
+	c.flushers.Wait()
+	c.hub.ended(c, ending(c.reason.Load()), err)
+}
+
+// endError is an ending as an error, by which a handler ends its connection.
+type endError struct {
+	why ending
+	msg string
+}
+
+func (e *endError) Error() string { return e.msg }
+
+func breach(msg string) error { return &endError{endProtocol, msg} }
+
+// endingOf returns why a connection ended whose reader got this error.
+func endingOf(err error) ending {
+	var end *endError
+	var malformed *mqtt.Error
+	switch {
+	case errors.As(err, &end):
+		return end.why
+	case errors.As(err, &malformed), errors.Is(err, mqtt.ErrTooLarge):
+		return endProtocol
+	}
+	return endPeer
+}
+
+// end makes the reader end the connection; the first reason counts. It neither blocks nor calls anyone back, so it may
+// be called under a device's lock.
+func (c *conn) end(why ending) {
+	if c.reason.CompareAndSwap(uint32(endNone), uint32(why)) {
+		_ = c.nc.SetDeadline(past)
+	}
+}
+
+// past is a deadline that lets every read and write fail at once.
+var past = time.Unix(1, 0)
+
+// Read is the reader's source. The read deadline is moved only when it passes: what it stands for is computed anew
+// then, so that a packet costs no timer, and yet a connection ends exactly when it should.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.nc.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if err := c.rearm(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// rearm sets the read deadline to when the connection ends if nothing more is heard, or says that it has come.
+func (c *conn) rearm() error {
+	why, at := c.deadline()
+	if !at.IsZero() && !at.After(time.Now()) {
+		return &endError{why, "deadline passed"}
+	}
+	return c.waitUntil(at)
+}
+
+// deadline returns when the connection ends if nothing more is heard, and why then; the zero time is never.
+func (c *conn) deadline() (ending, time.Time) {
+	if c.patience > 0 {
+		if quiet := c.heard.Add(c.patience); c.expiry.IsZero() || quiet.Before(c.expiry) {
+			return endKeepAlive, quiet
+		}
+	}
+	return endExpired, c.expiry
+}
+
+// waitUntil sets the read deadline, unless somebody has ended the connection: end sets the reason before its own
+// deadline, so either it is seen here, or its deadline comes after ours.
+func (c *conn) waitUntil(at time.Time) error {
+	if err := c.nc.SetReadDeadline(at); err != nil {
+		return err
+	}
+	if c.reason.Load() != uint32(endNone) {
+		return &endError{endPeer, "ended by another goroutine"}
+	}
+	return nil
+}
+
+// send appends a packet to what the connection has to write. It never blocks. The callback only appends.
+func (c *conn) send(appendPacket func([]byte) []byte) {
+	c.mu.Lock()
+	switch {
+	case c.closed:
+	case c.unsent > maxPending:
+		c.closed, c.pending = true, nil
+		c.end(endSlow)
+	default:
+		before := len(c.pending)
+		c.pending = appendPacket(c.pending)
+		c.unsent += len(c.pending) - before
+		if !c.flushing && c.unsent > 0 {
+			c.flushing = true
+			c.flushers.Go(c.flush)
+		}
+	}
+	c.mu.Unlock()
+}
+
+// flush writes what is pending until nothing is.
+func (c *conn) flush() {
+	for {
+		c.mu.Lock()
+		out := c.pending
+		c.pending = nil
+		if len(out) == 0 || c.closed {
+			c.flushing = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		err := c.write(out)
+		c.mu.Lock()
+		c.unsent -= len(out)
+		if err != nil {
+			c.closed, c.pending = true, nil
+		}
+		c.mu.Unlock()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.end(endSlow)
+		} else if err != nil {
+			c.end(endPeer)
+		}
+	}
+}
+
+func (c *conn) write(out []byte) error {
+	if err := c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if c.reason.Load() != uint32(endNone) { // as in waitUntil
+		return net.ErrClosed
+	}
+	_, err := c.nc.Write(out)
+	return err
+}
+
+// handle acts on one packet; an error ends the connection.
+func (c *conn) handle(h mqtt.Header, body []byte) error {
+	if c.dev == nil {
+		if h.Type != mqtt.TypeConnect { // [MQTT-3.1.0-1]
+			return breach("the first packet is no CONNECT")
+		}
+		return c.connect(body)
+	}
+	switch h.Type {
+	case mqtt.TypePublish:
+		return c.publish(h, body)
+	case mqtt.TypePuback: // nothing is sent with QoS 1
+		return nil
+	case mqtt.TypeSubscribe:
+		return c.subscribe(body)
+	case mqtt.TypeUnsubscribe:
+		return c.unsubscribe(body)
+	case mqtt.TypePingreq:
+		c.send(mqtt.AppendPingresp)
+		return nil
+	case mqtt.TypeDisconnect:
+		c.hasWill = false // [MQTT-3.14.4-3]
+		return &endError{endDisconnect, "DISCONNECT"}
+	}
+	return breach("unexpected packet") // a second CONNECT [MQTT-3.1.0-2], QoS 2, or a server's packet
+}

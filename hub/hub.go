@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"muster/iothub"
+)
+
+// Options configures a hub. The zero value is valid.
+type Options struct {
+	// HostName is the hub's identity: what user names and tokens must name, with or without a port. Default "localhost".
+	HostName string
+
+	// ServiceKey is the key of the policy iothubowner. Default: 32 random bytes.
+	ServiceKey iothub.Key
+
+	// JobRate is how many executions a second all jobs together dispatch. Default 0: as fast as the machine can.
+	JobRate float64
+
+	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o *Options) resolve() Options {
+	var r Options
+	if o != nil {
+		r = *o
+	}
+	r.HostName = cmp.Or(r.HostName, "localhost")
+	if len(r.ServiceKey) == 0 {
+		r.ServiceKey = newKey()
+	}
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+// Hub is an IoT hub. Its methods are safe for concurrent use.
+//
+// Every goroutine is counted in tasks and ends when ctx does; Close waits for them. tasks counts readers of
+// connections, running jobs, the timers, calls of ServeMQTT and ServeREST, REST connections and REST requests.
+type Hub struct {
+	host     string
+	log      *slog.Logger
+	policies policies
+	registry *registry
+	jobs     *jobs
+	timers   *timers
+	pacer    pacer
+	gate     gate
+	mux      *http.ServeMux
+	counters counters
+	etags    atomic.Uint64 // the newest identity's etag
+
+	ctx   context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below, and that nothing is added to tasks once closed is set
+	closed  bool
+	closers map[closer]struct{} // listeners and HTTP servers
+	conns   map[*conn]struct{}
+}
+
+// closer is what Close closes to end a call of ServeMQTT or ServeREST.
+type closer interface{ Close() error }
+
+// New returns a hub that has no devices and listens nowhere. Close ends it.
+func New(opts *Options) *Hub {
+	o := opts.resolve()
+	h := &Hub{
+		host:     o.HostName,
+		log:      o.Logger,
+		policies: newPolicies(o.ServiceKey),
+		registry: newRegistry(),
+		jobs:     newJobs(),
+		timers:   newTimers(),
+		pacer:    pacer{perSecond: o.JobRate},
+		closers:  make(map[closer]struct{}),
+		conns:    make(map[*conn]struct{}),
+	}
+	h.mux = h.routes()
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
+	return h
+}
+
+// ServeMQTT accepts devices until the hub is closed, and returns nil then. Any number of listeners may be served.
+// The hub closes the listener.
+func (h *Hub) ServeMQTT(l net.Listener) error {
+	if !h.enter(l) {
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	defer h.leave(l)
+	for {
+		nc, err := h.accept(l)
+		if err != nil {
+			return err
+		}
+		if nc == nil {
+			return nil
+		}
+		h.welcome(newConn(h, nc))
+	}
+}
+
+// accept returns the next connection, or nil when the hub is closed. Running out of descriptors passes: it tries again.
+func (h *Hub) accept(l net.Listener) (net.Conn, error) {
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			return nc, nil
+		case h.ctx.Err() != nil:
+			return nil, nil
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		}
+		h.log.Warn("accept a device", "error", err)
+		if sleep(h.ctx, delay) != nil {
+			return nil, nil
+		}
+	}
+}
+
+// welcome starts the reader of a connection.
+func (h *Hub) welcome(c *conn) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		_ = c.nc.Close()
+		return
+	}
+	h.conns[c] = struct{}{}
+	h.tasks.Go(c.serve)
+	h.mu.Unlock()
+}
+
+// ended is told by a connection's reader that nothing of the connection is left.
+func (h *Hub) ended(c *conn, why ending, err error) {
+	h.mu.Lock()
+	delete(h.conns, c)
+	h.mu.Unlock()
+	h.counters.endings[why].Add(1)
+	if c.hasWill {
+		h.counters.telemetry.Add(1)
+	}
+	if c.dev != nil {
+		h.log.Debug("connection ended", "device", c.dev.id, "reason", why, "error", err)
+	} else {
+		h.log.Debug("connection refused", "reason", why, "error", err)
+	}
+}
+
+// ServeREST serves the REST side on l until the hub is closed, and returns nil then. The hub closes the listener.
+func (h *Hub) ServeREST(l net.Listener) error {
+	var open sync.WaitGroup // the server's connections
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				open.Done()
+			}
+		},
+	}
+	if !h.enter(srv) {
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	defer h.leave(srv)
+	err := srv.Serve(l)
+	_ = srv.Close()
+	open.Wait()
+	if h.ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// enter counts a call that serves until the hub is closed; it reports false if the hub is closed already.
+func (h *Hub) enter(c closer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.closers[c] = struct{}{}
+	h.tasks.Add(1)
+	return true
+}
+
+func (h *Hub) leave(c closer) {
+	h.mu.Lock()
+	delete(h.closers, c)
+	h.mu.Unlock()
+	h.tasks.Done()
+}
+
+// spawn runs f on a goroutine that Close waits for; on a closed hub it does nothing.
+func (h *Hub) spawn(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.tasks.Go(f)
+	}
+}
+
+// Close ends all connections, listeners, requests and jobs, and returns when nothing of the hub is running any more.
+// It must not be called from within one of the hub's own requests.
+func (h *Hub) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	var ending []closer
+	for c := range h.closers {
+		ending = append(ending, c)
+	}
+	conns := make([]*conn, 0, len(h.conns))
+	for c := range h.conns {
+		conns = append(conns, c)
+	}
+	h.mu.Unlock()
+	h.stop()
+	var errs []error
+	for _, c := range ending {
+		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	for _, c := range conns {
+		c.end(endClosed)
+	}
+	h.tasks.Wait()
+	return errors.Join(errs...)
+}
+
+// Pause stalls the service for d from now: no request is begun or answered and no job execution is dispatched. What
+// was due in that time is made up for afterwards. It is a test hook, and does not block.
+func (h *Hub) Pause(d time.Duration) { h.gate.shut(d) }

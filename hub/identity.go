@@ -1,0 +1,189 @@
+package hub
+
+import (
+	"strings"
+	"time"
+
+	"muster/iothub"
+)
+
+// newIdentity returns what a client asks for, with old's keys where it gives none; without old, with random keys.
+func newIdentity(doc *iothub.Device, old *identity) (identity, *iothub.Error) {
+	var id identity
+	switch {
+	case doc.Status != "" && !strings.EqualFold(doc.Status, iothub.StatusEnabled) &&
+		!strings.EqualFold(doc.Status, iothub.StatusDisabled):
+		return id, errArgument("status must be enabled or disabled.")
+	case doc.Capabilities.IoTEdge:
+		return id, errUnsupported("The capability iotEdge")
+	}
+	id.disabled = strings.EqualFold(doc.Status, iothub.StatusDisabled)
+	if doc.StatusReason != nil {
+		id.reason = *doc.StatusReason
+	}
+	if old != nil {
+		id.primary, id.secondary = old.primary, old.secondary
+	}
+	if a := doc.Authentication; a != nil {
+		if a.Type != "" && !strings.EqualFold(a.Type, iothub.AuthenticationSAS) {
+			return id, errUnsupported("Authentication of type " + a.Type)
+		}
+		id.primary = keyOr(a.SymmetricKey.Primary, id.primary)
+		id.secondary = keyOr(a.SymmetricKey.Secondary, id.secondary)
+	}
+	id.primary, id.secondary = keyOr(id.primary, newKey()), keyOr(id.secondary, newKey())
+	return id, nil
+}
+
+func keyOr(key, other iothub.Key) iothub.Key {
+	if len(key) > 0 {
+		return key
+	}
+	return other
+}
+
+// create registers a device with a fresh twin, which may be seeded.
+func (h *Hub) create(id string, doc *iothub.Device, seed *twinDocument) (*device, *iothub.Error) {
+	if !iothub.ValidDeviceID(id) {
+		return nil, errArgument("The device id is not valid: 1 to 128 letters, digits or -.+%_#*?!(),:;=@$'.")
+	}
+	ident, err := newIdentity(doc, nil)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UnixNano()
+	ident.etag = h.etags.Add(1)
+	d := &device{id: id, created: now, identity: ident, version: 1}
+	if err := d.seed(seed, now); err != nil {
+		return nil, err
+	}
+	if !h.registry.add(d) {
+		return nil, errDeviceExists(id)
+	}
+	return d, nil
+}
+
+// seed sets the twin of a device that nobody knows yet.
+func (d *device) seed(doc *twinDocument, now int64) *iothub.Error {
+	for _, s := range []struct {
+		name  string
+		given []byte
+		limit int
+		into  *[]byte
+	}{
+		{"tags", doc.Tags, iothub.MaxTags, &d.tags},
+		{"properties.desired", doc.Properties.Desired, iothub.MaxProperties, &d.desired.doc},
+		{"properties.reported", doc.Properties.Reported, iothub.MaxProperties, &d.reported.doc},
+	} {
+		*s.into = []byte("{}")
+		patch, err := checkSection(s.name, s.given, s.limit)
+		if err == nil && patch != nil {
+			*s.into, err = mergeSection(s.name, *s.into, patch, s.limit)
+		}
+		if err != nil {
+			return errArgument(err.Error())
+		}
+	}
+	made := stamp{at: now}
+	d.desired.version, d.desired.stamps = 1, stamps{own: made, rest: made}
+	d.reported.version, d.reported.stamps = 1, stamps{own: made, rest: made}
+	return nil
+}
+
+// update replaces a device's identity. An etag other than "*" must be the identity's. A device that is disabled by it
+// is disconnected.
+func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
+	d.mu.Lock()
+	old, gone, same := d.identity, d.gone.Load(), etag == "*" || etag == d.deviceETagLocked()
+	d.mu.Unlock()
+	if gone {
+		return errDeviceNotFound(d.id)
+	}
+	if !same {
+		return errPrecondition(d.id)
+	}
+	ident, err := newIdentity(doc, &old)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	if d.identity.etag != old.etag { // somebody was faster
+		d.mu.Unlock()
+		return errPrecondition(d.id)
+	}
+	ident.etag = h.etags.Add(1)
+	ident.connAt, ident.statusAt = d.identity.connAt, d.identity.statusAt
+	if ident.disabled != d.identity.disabled {
+		ident.statusAt = time.Now().UnixNano()
+	}
+	d.identity = ident
+	c := d.conn
+	d.mu.Unlock()
+	if ident.disabled && c != nil {
+		c.end(endUnauthorized)
+	}
+	return nil
+}
+
+// remove deletes a device, disconnects it and ends the methods on their way to it.
+func (h *Hub) remove(d *device, etag string) *iothub.Error {
+	d.mu.Lock()
+	if d.gone.Load() {
+		d.mu.Unlock()
+		return errDeviceNotFound(d.id)
+	}
+	if etag != "*" && etag != d.deviceETagLocked() {
+		d.mu.Unlock()
+		return errPrecondition(d.id)
+	}
+	d.gone.Store(true)
+	c, calls := d.conn, append(d.pending, d.waiting...)
+	d.pending, d.waiting = nil, nil
+	for _, call := range calls {
+		call.state = callDone
+	}
+	d.mu.Unlock()
+	h.registry.remove(d)
+	if c != nil {
+		c.end(endUnauthorized)
+	}
+	for _, call := range calls {
+		h.timers.disarm(&call.deadline)
+		call.sink.finished(call, callResult{err: errDeviceNotFound(d.id)})
+	}
+	return nil
+}
+
+// document returns the identity as the service shows it.
+func (d *device) document() iothub.Device {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := &d.identity
+	doc := iothub.Device{
+		DeviceID:                   d.id,
+		GenerationID:               d.generation(),
+		ETag:                       d.deviceETagLocked(),
+		ConnectionState:            d.connectionStateLocked(),
+		Status:                     d.statusLocked(),
+		ConnectionStateUpdatedTime: timeOf(i.connAt),
+		StatusUpdatedTime:          timeOf(i.statusAt),
+		LastActivityTime:           timeOf(d.active.Load()),
+		Authentication: &iothub.Authentication{
+			SymmetricKey: iothub.SymmetricKey{Primary: i.primary, Secondary: i.secondary},
+			Type:         iothub.AuthenticationSAS,
+		},
+		ParentScopes: []string{},
+	}
+	if i.reason != "" {
+		doc.StatusReason = new(i.reason)
+	}
+	return doc
+}
+
+// timeOf returns a moment given in ns since 1970; 0 is never.
+func timeOf(ns int64) iothub.Time {
+	if ns == 0 {
+		return iothub.Time{}
+	}
+	return iothub.Time{Time: time.Unix(0, ns).UTC()}
+}

@@ -1,0 +1,256 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"muster/internal/query"
+	"muster/iothub"
+)
+
+// job is one broadcast: a method or a twin change on the devices that match when it starts.
+//
+//	queued ──▶ scheduled ──▶ running ──▶ completed    each execution ended, well or not
+//	   ├───────────┴──▶ cancelled                     by request, before it runs
+//	   └──▶ failed                                    the condition does not parse
+//
+// It runs on one goroutine (run, owned by Hub.tasks) that dispatches executions; answers end them on the goroutines
+// of the connections' readers, and the end of the window (maxExecutionTimeInSeconds) on that of the timers.
+type job struct {
+	deadline // of the start, then of the window's end
+
+	hub     *Hub
+	spec    jobSpec
+	created time.Time
+	seq     uint64 // order of creation
+
+	mu      sync.Mutex // guards the fields below; never held while a call is begun or ended
+	status  iothub.JobStatus
+	failure string
+	started time.Time
+	ended   time.Time
+	rows    []row // one a device, in order of registration; never moved or shortened
+	count   jobCounts
+	stop    context.CancelFunc // ends dispatching
+}
+
+// jobSpec is what was asked for.
+type jobSpec struct {
+	id        string
+	kind      iothub.JobType
+	method    *methodRequest // of a method job
+	twin      *twinPatch     // of a twin job
+	condition string
+	where     *query.Condition
+	whereErr  error // the job fails with it, but only after it was accepted
+	start     time.Time
+	window    time.Duration
+
+	methodDoc *iothub.Method  // cloudToDeviceMethod as given
+	twinDoc   json.RawMessage // updateTwin as given
+}
+
+// jobCounts counts rows by state, at each change, so that statistics cost nothing.
+type jobCounts struct{ pending, running, succeeded, failed int }
+
+// row is one execution: one device's part in a job.
+type row struct {
+	dev        *device
+	status     rowStatus
+	start, end int64 // when it was dispatched and when it ended, Unix time in ns; 0 = not yet
+	call       *call // while a method runs
+	result     callResult
+}
+
+type rowStatus uint8
+
+const (
+	rowPending rowStatus = iota
+	rowRunning
+	rowCompleted
+	rowFailed
+)
+
+
+// schedule lets a queued job wait for its start. A condition that does not parse fails it right away.
+func (j *job) schedule() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.spec.whereErr != nil {
+		j.failLocked("SQL query parse failed due to following errors: " + j.spec.whereErr.Error())
+		return
+	}
+	j.status = iothub.JobScheduled
+	j.hub.timers.arm(&j.deadline, j.spec.start, j)
+}
+
+// expired is told by the timers: the start has come, or the window is over.
+func (j *job) expired(time.Time) {
+	j.mu.Lock()
+	status := j.status
+	j.mu.Unlock()
+	switch status {
+	case iothub.JobScheduled:
+		j.hub.spawn(j.run)
+	case iothub.JobRunning:
+		j.close()
+	}
+}
+
+// cancel ends a job that has not begun.
+func (j *job) cancel() *iothub.Error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status != iothub.JobQueued && j.status != iothub.JobScheduled {
+		return errJobState(j.spec.id, j.status)
+	}
+	j.status, j.ended = iothub.JobCancelled, time.Now()
+	j.hub.timers.disarm(&j.deadline)
+	return nil
+}
+
+func (j *job) failLocked(why string) {
+	j.status, j.failure, j.ended = iothub.JobFailed, why, time.Now()
+}
+
+// run evaluates the job's condition and dispatches its executions.
+func (j *job) run() {
+	devices := j.hub.match(j.spec.where)
+	ctx, cancel := context.WithCancel(j.hub.ctx)
+	defer cancel()
+	if !j.begin(devices, cancel) {
+		return
+	}
+	calls := make([]call, len(devices)) // one block for all; released with the last row
+	for i := range devices {
+		if wait := time.Until(j.hub.pacer.next(j.spec.start)); wait > 0 && sleep(ctx, wait) != nil {
+			return
+		}
+		if j.hub.gate.wait(ctx) != nil {
+			return
+		}
+		j.dispatch(i, &calls[i])
+	}
+}
+
+// begin makes the rows; it reports false if the job was cancelled meanwhile or has nothing to do.
+func (j *job) begin(devices []*device, stop context.CancelFunc) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status != iothub.JobScheduled {
+		return false
+	}
+	j.started = time.Now()
+	j.rows = make([]row, len(devices))
+	for i, d := range devices {
+		j.rows[i].dev = d
+	}
+	j.count.pending = len(devices)
+	if len(devices) == 0 {
+		j.status, j.ended = iothub.JobCompleted, j.started
+		return false
+	}
+	j.status, j.stop = iothub.JobRunning, stop
+	j.hub.timers.arm(&j.deadline, j.spec.start.Add(j.spec.window), j)
+	return true
+}
+
+// dispatch begins one execution.
+func (j *job) dispatch(i int, c *call) {
+	j.mu.Lock()
+	r := &j.rows[i]
+	if r.status != rowPending { // the window is over
+		j.mu.Unlock()
+		return
+	}
+	r.status, r.start = rowRunning, time.Now().UnixNano()
+	j.count.pending--
+	j.count.running++
+	dev := r.dev
+	if j.spec.method != nil {
+		*c = call{hub: j.hub, dev: dev, req: j.spec.method, sink: j, row: i}
+		r.call = c
+	}
+	j.mu.Unlock()
+	j.hub.counters.executions.Add(1)
+
+	var err *iothub.Error
+	if j.spec.method != nil {
+		if err = j.hub.invoke(c); err == nil {
+			return // its answer or timeout ends the row
+		}
+	} else {
+		err = j.hub.patchTwin(dev, j.spec.twin, "*")
+	}
+	j.end(i, callResult{err: err})
+}
+
+// finished is told when an execution's call has ended.
+func (j *job) finished(c *call, r callResult) { j.end(c.row, r) }
+
+// end ends one execution, unless the window's end has done so, and with the last one the job.
+func (j *job) end(i int, result callResult) {
+	now := time.Now()
+	j.mu.Lock()
+	last := j.endLocked(i, result, now)
+	j.mu.Unlock()
+	if last {
+		j.hub.timers.disarm(&j.deadline)
+	}
+}
+
+// endLocked ends one row and reports whether the job ended with it.
+func (j *job) endLocked(i int, result callResult, now time.Time) bool {
+	r := &j.rows[i]
+	switch r.status {
+	case rowPending:
+		j.count.pending--
+	case rowRunning:
+		j.count.running--
+	default:
+		return false
+	}
+	r.end, r.result, r.call = now.UnixNano(), result, nil
+	if result.err != nil {
+		r.status = rowFailed
+		j.count.failed++
+	} else {
+		r.status = rowCompleted
+		j.count.succeeded++
+	}
+	if j.count.pending+j.count.running > 0 {
+		return false
+	}
+	j.status, j.ended = iothub.JobCompleted, now
+	return true
+}
+
+// close ends the job's window: what is not done fails, and calls on their way are given up.
+func (j *job) close() {
+	now := time.Now()
+	var calls []*call
+	j.mu.Lock()
+	if j.status != iothub.JobRunning {
+		j.mu.Unlock()
+		return
+	}
+	for i := range j.rows {
+		switch r := &j.rows[i]; r.status {
+		case rowPending:
+			j.endLocked(i, callResult{err: errWindowOver()}, now)
+		case rowRunning:
+			if r.call != nil {
+				calls = append(calls, r.call)
+			}
+			j.endLocked(i, callResult{err: errNoResponse(j.spec.window)}, now)
+		}
+	}
+	stop := j.stop
+	j.mu.Unlock()
+	stop()
+	for _, c := range calls {
+		c.abandon()
+	}
+}

@@ -1,0 +1,206 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"muster/iothub"
+)
+
+// maxInflight bounds the methods that wait for one device or for its answers.
+const maxInflight = 100
+
+// methodRequest is a direct method, the same for every device that it is called on.
+type methodRequest struct {
+	topic    string // up to the request id
+	payload  []byte // JSON, at least "null": official SDKs cannot parse an empty body
+	response time.Duration
+	connect  time.Duration // 0 = an offline device is an error at once
+}
+
+// call is one direct method on its way to one device and back:
+//
+//	idle ──▶ waiting ──▶ pending ──▶ done      the device answered, or one of the two timeouts passed
+//	  └──────────────────▲   │
+//	                         └──▶ (answers to a rid that is not pending are dropped)
+//
+// Whoever takes it out of the device's list, under the device's lock, ends it: its sink is told exactly once, under no
+// lock, by the goroutine that did so.
+type call struct {
+	deadline // of the state that it is in; armed under the device's lock
+
+	hub  *Hub
+	dev  *device
+	req  *methodRequest
+	sink sink
+	row  int // of the job, for its sink
+
+	rid   uint32    // guarded by dev.mu
+	state callState // guarded by dev.mu
+}
+
+type callState uint8
+
+const (
+	callIdle callState = iota
+	callWaiting
+	callPending
+	callDone
+)
+
+// sink takes a call's result. It must not block.
+type sink interface {
+	finished(c *call, r callResult)
+}
+
+// callResult is how a call ended: an error, or what the device answered.
+type callResult struct {
+	err     *iothub.Error
+	status  int
+	payload []byte // JSON, "null" for an empty body
+}
+
+// invoke sends a call or lets it wait for its device; an error means that it did not begin and its sink is not told.
+func (h *Hub) invoke(c *call) *iothub.Error {
+	d := c.dev
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case c.state == callDone: // abandoned before it began
+		return nil
+	case d.gone.Load():
+		return errDeviceNotFound(d.id)
+	case len(d.pending)+len(d.waiting) >= maxInflight:
+		return errTooManyMethods()
+	case d.reachableLocked():
+		c.dispatchLocked(now)
+	case c.req.connect > 0:
+		c.state = callWaiting
+		d.waiting = append(d.waiting, c)
+		h.timers.arm(&c.deadline, now.Add(c.req.connect), c)
+	default:
+		return errNotOnline(0)
+	}
+	return nil
+}
+
+// dispatchLocked hands the request to the device's connection. The response timeout counts from here.
+func (c *call) dispatchLocked(now time.Time) {
+	d := c.dev
+	d.rid++
+	c.rid, c.state = d.rid, callPending
+	d.pending = append(d.pending, c)
+	c.hub.timers.arm(&c.deadline, now.Add(c.req.response), c)
+	c.hub.counters.methodRequests.Add(1)
+	d.conn.publishMethod(c.req, c.rid)
+}
+
+// releaseLocked sends what waited for the device to be reachable, if it is.
+func (d *device) releaseLocked() {
+	if len(d.waiting) == 0 || !d.reachableLocked() {
+		return
+	}
+	waiting := d.waiting
+	d.waiting = nil
+	now := time.Now()
+	for _, c := range waiting {
+		c.dispatchLocked(now)
+	}
+}
+
+// expired is told by the timers that a timeout of the call has passed.
+func (c *call) expired(now time.Time) {
+	c.dev.mu.Lock()
+	state := c.state
+	if c.at.After(now) || !c.takeLocked() { // dispatched or answered meanwhile
+		c.dev.mu.Unlock()
+		return
+	}
+	c.dev.mu.Unlock()
+	if state == callWaiting {
+		c.sink.finished(c, callResult{err: errNotOnline(c.req.connect)})
+		return
+	}
+	c.hub.counters.methodTimeouts.Add(1)
+	c.sink.finished(c, callResult{err: errNoResponse(c.req.response)})
+}
+
+// takeLocked takes the call out of its device's list; it reports false if it is in none.
+func (c *call) takeLocked() bool {
+	var list *[]*call
+	switch c.state {
+	case callWaiting:
+		list = &c.dev.waiting
+	case callPending:
+		list = &c.dev.pending
+	default:
+		return false
+	}
+	if i := slices.Index(*list, c); i >= 0 {
+		*list = removeCall(*list, i)
+	}
+	c.state = callDone
+	return true
+}
+
+func removeCall(list []*call, i int) []*call {
+	if len(list) == 1 {
+		return nil // most devices have one call at a time, and none most of the time
+	}
+	return slices.Delete(list, i, i+1)
+}
+
+// abandon ends a call whose result nobody wants any more; its sink is not told, unless it has been.
+func (c *call) abandon() {
+	c.dev.mu.Lock()
+	c.takeLocked()
+	c.state = callDone
+	c.dev.mu.Unlock()
+	c.hub.timers.disarm(&c.deadline)
+}
+
+// answer ends the pending call of that request id; an answer that is late, or the second one, finds none.
+func (h *Hub) answer(d *device, requestID string, status int, payload []byte) {
+	rid, err := strconv.ParseUint(requestID, 16, 32)
+	if err != nil {
+		h.counters.strayResponses.Add(1)
+		return
+	}
+	d.mu.Lock()
+	i := slices.IndexFunc(d.pending, func(c *call) bool { return c.rid == uint32(rid) })
+	if i < 0 {
+		d.mu.Unlock()
+		h.counters.strayResponses.Add(1)
+		return
+	}
+	c := d.pending[i]
+	c.takeLocked()
+	d.mu.Unlock()
+	h.timers.disarm(&c.deadline)
+	h.counters.methodResponses.Add(1)
+	c.sink.finished(c, readAnswer(status, payload))
+}
+
+// readAnswer checks a device's answer and copies it out of the reader's buffer.
+func readAnswer(status int, payload []byte) callResult {
+	switch {
+	case len(payload) > iothub.MaxMethodPayload:
+		return callResult{err: errBadResponse("The device's response is larger than 128 KB.")}
+	case skipSpace(payload, 0) == len(payload):
+		return callResult{status: status, payload: []byte("null")}
+	case !json.Valid(payload):
+		return callResult{err: errBadResponse("The device's response is not valid JSON.")}
+	}
+	return callResult{status: status, payload: bytes.Clone(payload)}
+}
+
+// publishMethod sends a method request.
+func (c *conn) publishMethod(req *methodRequest, rid uint32) {
+	var space [128]byte
+	topic := strconv.AppendUint(append(space[:0], req.topic...), uint64(rid), 16)
+	c.sendPublish(topic, req.payload)
+}

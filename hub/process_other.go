@@ -1,0 +1,6 @@
+//go:build !linux
+
+package hub
+
+// measureProcess returns zeros: only Linux is measured.
+func measureProcess() processStats { return processStats{} }

@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"strconv"
+
+	"muster/internal/mqtt"
+	"muster/iothub"
+)
+
+// maxTelemetry bounds the body of a telemetry message.
+const maxTelemetry = 256 << 10
+
+// maxRequestID bounds the request ids that devices choose, so that a response's topic fits into a packet.
+const maxRequestID = 1 << 10
+
+// publish acts on a PUBLISH. A topic that the service does not have closes the connection, as QoS 2 does.
+func (c *conn) publish(h mqtt.Header, body []byte) error {
+	p, err := mqtt.ParsePublish(h, body)
+	if err != nil {
+		return err
+	}
+	if p.QoS == 2 {
+		return breach("QoS 2")
+	}
+	c.dev.active.Store(c.heard.UnixNano())
+	if err := c.route(p); err != nil {
+		return err
+	}
+	if p.QoS == 1 {
+		c.send(func(dst []byte) []byte { return mqtt.AppendPuback(dst, p.ID) })
+	}
+	return nil
+}
+
+func (c *conn) route(p mqtt.Publish) error {
+	if isEvents(c.dev.id, p.Topic) {
+		if len(p.Payload) > maxTelemetry {
+			return breach("telemetry message too large")
+		}
+		c.hub.counters.telemetry.Add(1)
+		return nil
+	}
+	topic, err := iothub.ParseTopic(string(p.Topic))
+	if err != nil || len(topic.RequestID) > maxRequestID {
+		return breach("publish to an unknown topic")
+	}
+	switch topic.Kind {
+	case iothub.TopicMethodResponse:
+		c.hub.answer(c.dev, topic.RequestID, topic.Status, p.Payload)
+	case iothub.TopicTwinGet:
+		c.twin(topic.RequestID)
+	case iothub.TopicReported:
+		c.report(topic.RequestID, p.Payload)
+	default:
+		return breach("publish to a topic of the service")
+	}
+	return nil
+}
+
+// twin answers a twin GET, whose body says nothing.
+func (c *conn) twin(requestID string) {
+	c.hub.counters.twinReads.Add(1)
+	d := c.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.subs&subTwin != 0 {
+		c.sendTwinResponse(200, requestID, 0, d.appendTwinLocked(nil))
+	}
+}
+
+// report answers a PATCH of the reported properties.
+func (c *conn) report(requestID string, patch []byte) {
+	c.hub.counters.twinPatches.Add(1)
+	d := c.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	refusal := d.reportLocked(patch, c.heard)
+	if d.subs&subTwin == 0 {
+		return
+	}
+	if refusal != nil {
+		c.sendTwinResponse(refusal.StatusCode, requestID, 0, refusal.FlatBody())
+		return
+	}
+	c.sendTwinResponse(204, requestID, d.reported.version, nil)
+}
+
+// sendTwinResponse sends the answer to a twin request; version 0 is none.
+func (c *conn) sendTwinResponse(status int, requestID string, version int64, body []byte) {
+	var space [128]byte
+	topic := strconv.AppendInt(append(space[:0], "$iothub/twin/res/"...), int64(status), 10)
+	topic = append(append(topic, "/?$rid="...), requestID...)
+	if version > 0 {
+		topic = strconv.AppendInt(append(topic, "&$version="...), version, 10)
+	}
+	c.sendPublish(topic, body)
+}
+
+// sendDesired sends a desired notification to a device that listens: a compact object with the version as last member.
+func (d *device) sendDesiredLocked(patch []byte) {
+	if d.conn == nil || d.subs&subDesired == 0 {
+		return
+	}
+	var space [128]byte
+	topic := append(space[:0], "$iothub/twin/PATCH/properties/desired/?$version="...)
+	topic = strconv.AppendInt(topic, d.desired.version, 10)
+	d.conn.hub.counters.notifications.Add(1)
+	d.conn.sendPublish(topic, append(appendVersion(nil, patch, d.desired.version), '}'))
+}
+
+// sendPublish sends a message with QoS 0. The slices are not kept.
+func (c *conn) sendPublish(topic, payload []byte) {
+	c.send(func(dst []byte) []byte {
+		dst, err := mqtt.AppendPublish(dst, mqtt.Publish{Topic: topic, Payload: payload})
+		if err != nil { // all parts were checked when they came in
+			panic("hub: message that cannot be sent: " + err.Error())
+		}
+		return dst
+	})
+}

@@ -1,0 +1,104 @@
+package hub
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+// shardCount spreads the devices over locks of their own; a power of two, enough that readers of a broadcast's
+// answers rarely meet.
+const shardCount = 256
+
+// registry holds the devices by id, and in the order in which they were registered: the order that queries page by and
+// jobs dispatch in, which no change of a twin disturbs.
+type registry struct {
+	seed   maphash.Seed
+	shards [shardCount]shard
+
+	mu    sync.RWMutex // guards the fields below
+	order []*device    // by seq; deleted devices stay in until half of it is such
+	gone  int          // deleted devices in order
+	seq   uint64       // of the newest device
+}
+
+type shard struct {
+	mu      sync.RWMutex // guards devices
+	devices map[string]*device
+}
+
+func newRegistry() *registry {
+	r := &registry{seed: maphash.MakeSeed()}
+	for i := range r.shards {
+		r.shards[i].devices = make(map[string]*device)
+	}
+	return r
+}
+
+func (r *registry) shard(id string) *shard {
+	return &r.shards[maphash.String(r.seed, id)%shardCount]
+}
+
+// find returns the device of that id, or nil.
+func (r *registry) find(id string) *device {
+	s := r.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.devices[id]
+}
+
+// add registers a device and gives it its place in the order; it reports false if the id is taken.
+func (r *registry) add(d *device) bool {
+	s := r.shard(d.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.devices[d.id]; taken {
+		return false
+	}
+	r.mu.Lock()
+	r.seq++
+	d.seq = r.seq
+	r.order = append(r.order, d)
+	r.mu.Unlock()
+	s.devices[d.id] = d
+	return true
+}
+
+// remove takes a device out, which its caller has marked as gone; it reports false if it was out already.
+func (r *registry) remove(d *device) bool {
+	s := r.shard(d.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.devices[d.id] != d {
+		return false
+	}
+	delete(s.devices, d.id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone++
+	if r.gone > len(r.order)/2 {
+		// A new slice: others may be walking the old one.
+		r.order = slices.DeleteFunc(slices.Clone(r.order), func(d *device) bool { return d.isGone() })
+		r.gone = 0
+	}
+	return true
+}
+
+// after returns the devices that were registered after the one with this seq, in order. Deleted ones may be among them.
+func (r *registry) after(seq uint64) []*device {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	i, found := slices.BinarySearchFunc(r.order, seq, func(d *device, seq uint64) int {
+		switch {
+		case d.seq < seq:
+			return -1
+		case d.seq > seq:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		i++
+	}
+	return r.order[i:len(r.order):len(r.order)]
+}

@@ -1,0 +1,202 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"muster/iothub"
+)
+
+// maxBody bounds a request's body: a hundred identities with full twins fit.
+const maxBody = 8 << 20
+
+// request is a REST request that may be answered: authorized, with its body.
+type request struct {
+	*http.Request
+	body []byte
+}
+
+// reply is the answer to a request that succeeded.
+type reply struct {
+	status   int    // 0 = 200
+	body     []byte // JSON; nil = none
+	etag     string // unquoted; "" = none
+	itemType string // of a page
+	next     string // continuation token; "" = the last page
+}
+
+// handler answers a request, or says what is wrong with it.
+type handler func(r *request) (reply, *iothub.Error)
+
+// routes is the REST side's table.
+func (h *Hub) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, route := range []struct {
+		pattern string
+		need    permission
+		handle  handler
+	}{
+		{"GET /devices", registryRead, h.listDevices},
+		{"GET /devices/{$}", registryRead, h.listDevices},
+		{"POST /devices", registryWrite, h.bulk},
+		{"POST /devices/{$}", registryWrite, h.bulk},
+		{"GET /devices/{id}", registryRead, h.getDevice},
+		{"PUT /devices/{id}", registryWrite, h.putDevice},
+		{"DELETE /devices/{id}", registryWrite, h.deleteDevice},
+		{"POST /devices/query", serviceConnect, h.runQuery},
+		{"GET /twins/{id}", serviceConnect, h.getTwin},
+		{"PATCH /twins/{id}", serviceConnect, h.updateTwin},
+		{"PUT /twins/{id}", serviceConnect, h.replaceTwin},
+		{"POST /twins/{id}/methods", serviceConnect, h.invokeMethod},
+		{"PUT /jobs/v2/{id}", serviceConnect, h.createJob},
+		{"GET /jobs/v2/{id}", serviceConnect, h.getJob},
+		{"POST /jobs/v2/{id}/cancel", serviceConnect, h.cancelJob},
+		{"GET /jobs/v2/query", serviceConnect, h.listJobs},
+		{"GET /statistics/devices", registryRead, h.deviceStatistics},
+		{"GET /statistics/service", serviceConnect, h.serviceStatistics},
+		{"GET /muster/stats", serviceConnect, h.ownStatistics},
+		{"/", 0, unsupported},
+	} {
+		mux.Handle(route.pattern, h.serve(route.need, route.handle))
+	}
+	return mux
+}
+
+// ServeHTTP answers one request of the REST side.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.tasks.Add(1)
+	}
+	h.mu.Unlock()
+	if closed {
+		writeError(w, errClosed())
+		return
+	}
+	defer h.tasks.Done()
+	h.counters.requests.Add(1)
+	h.mux.ServeHTTP(w, r)
+}
+
+// serve makes a handler an http.Handler: what comes before and after is the same for all requests.
+func (h *Hub) serve(need permission, handle handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.waitOpen(r.Context()) != nil {
+			return // the client is gone, or the hub
+		}
+		answer, err := h.try(w, r, need, handle)
+		if h.waitOpen(r.Context()) != nil {
+			return
+		}
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		answer.write(w)
+	})
+}
+
+func (h *Hub) try(w http.ResponseWriter, r *http.Request, need permission, handle handler) (reply, *iothub.Error) {
+	if !h.authorize(r.Header.Get("Authorization"), need, time.Now()) {
+		return reply{}, errUnauthorized()
+	}
+	if !r.URL.Query().Has("api-version") && !strings.HasPrefix(r.URL.Path, "/muster/") {
+		return reply{}, errVersion()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return reply{}, errTooLarge("The request is larger than " + strconv.Itoa(maxBody) + " bytes.")
+	case err != nil:
+		return reply{}, errArgument("The request's body could not be read.")
+	}
+	return handle(&request{r, body})
+}
+
+// waitOpen waits while the hub is paused.
+func (h *Hub) waitOpen(ctx context.Context) error {
+	if h.gate.open() {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
+	return h.gate.wait(ctx)
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+func (a reply) write(w http.ResponseWriter) {
+	header := w.Header()
+	if a.etag != "" {
+		header.Set("ETag", `"`+a.etag+`"`)
+	}
+	if a.itemType != "" {
+		header.Set("x-ms-item-type", a.itemType)
+	}
+	if a.next != "" {
+		header.Set("x-ms-continuation", a.next)
+	}
+	if a.body != nil {
+		header.Set("Content-Type", jsonType)
+	}
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+	}
+	_, _ = w.Write(a.body) // a client that is gone needs no answer
+}
+
+func writeError(w http.ResponseWriter, err *iothub.Error) {
+	header := w.Header()
+	header.Set("Content-Type", jsonType)
+	header.Set(iothub.ErrorCodeHeader, err.Name)
+	w.WriteHeader(err.StatusCode)
+	_, _ = w.Write(err.Body())
+}
+
+// jsonReply answers with a document.
+func jsonReply(v any) (reply, *iothub.Error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return reply{}, errServer("The answer could not be encoded.")
+	}
+	return reply{body: body}, nil
+}
+
+// decode reads the request's document.
+func (r *request) decode(into any) *iothub.Error {
+	if err := json.Unmarshal(r.body, into); err != nil {
+		return errArgument("The request's body is not the JSON that was expected.")
+	}
+	return nil
+}
+
+// ifMatch returns the etag of the If-Match header without quotes; absent is what the caller says.
+func (r *request) ifMatch(absent string) string {
+	tag := r.Header.Get("If-Match")
+	if tag == "" {
+		return absent
+	}
+	return strings.Trim(strings.TrimPrefix(tag, "W/"), `"`)
+}
+
+// find returns the device that the path names.
+func (h *Hub) find(r *request) (*device, *iothub.Error) {
+	id := r.PathValue("id")
+	if d := h.registry.find(id); d != nil {
+		return d, nil
+	}
+	return nil, errDeviceNotFound(id)
+}
+
+func unsupported(r *request) (reply, *iothub.Error) {
+	return reply{}, errUnsupported(r.Method + " " + r.URL.Path)
+}

@@ -1,0 +1,142 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"muster/internal/query"
+	"muster/iothub"
+)
+
+func (h *Hub) getTwin(r *request) (reply, *iothub.Error) {
+	d, err := h.find(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return d.twinReply(), nil
+}
+
+func (d *device) twinReply() reply {
+	d.mu.Lock()
+	etag := d.twinETagLocked()
+	d.mu.Unlock()
+	return reply{body: d.appendServiceTwin(nil), etag: etag}
+}
+
+func (h *Hub) updateTwin(r *request) (reply, *iothub.Error)  { return h.changeTwin(r, false) }
+func (h *Hub) replaceTwin(r *request) (reply, *iothub.Error) { return h.changeTwin(r, true) }
+
+func (h *Hub) changeTwin(r *request, replace bool) (reply, *iothub.Error) {
+	d, err := h.find(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var doc twinDocument
+	if err := r.decode(&doc); err != nil {
+		return reply{}, err
+	}
+	patch, err := doc.patch(replace)
+	if err == nil {
+		err = h.patchTwin(d, &patch, r.ifMatch("*"))
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return d.twinReply(), nil
+}
+
+// runQuery answers a query with one page of rows.
+func (h *Hub) runQuery(r *request) (reply, *iothub.Error) {
+	var doc struct {
+		Query string `json:"query"`
+	}
+	if err := r.decode(&doc); err != nil {
+		return reply{}, err
+	}
+	q, parseErr := query.Parse(doc.Query)
+	if parseErr != nil {
+		return reply{}, errArgument("The query is invalid: " + parseErr.Error())
+	}
+	p, err := newPage(r.Header, doc.Query)
+	if err != nil {
+		return reply{}, err
+	}
+	itemType := "Twin"
+	if q.Source == query.DeviceJobs {
+		itemType = "DeviceJob"
+		h.deviceJobs(p, q.Where)
+	} else {
+		h.devices(p, q.Where)
+	}
+	return p.reply(itemType), nil
+}
+
+func (p *page) reply(itemType string) reply {
+	a := reply{body: append(p.body, ']'), itemType: itemType}
+	if p.next != nil {
+		a.next = p.next.token(p.text)
+	}
+	return a
+}
+
+// maxMethodName bounds a method's name, in bytes.
+const maxMethodName = 1 << 10
+
+// newMethodRequest returns the checked form of a method.
+func newMethodRequest(m *iothub.Method) (*methodRequest, *iothub.Error) {
+	if err := m.Validate(); err != nil {
+		return nil, errArgument(err.Error())
+	}
+	if len(m.MethodName) > maxMethodName {
+		return nil, errArgument("methodName is too long.")
+	}
+	payload := []byte("null")
+	if len(m.Payload) > 0 {
+		var compact bytes.Buffer
+		_ = json.Compact(&compact, m.Payload) // valid: it was decoded
+		payload = compact.Bytes()
+	}
+	return &methodRequest{
+		topic:    iothub.MethodRequestTopic(m.MethodName, ""),
+		payload:  payload,
+		response: m.ResponseTimeout(),
+		connect:  m.ConnectTimeout(),
+	}, nil
+}
+
+// pendingCall hands a call's result to the request that waits for it.
+type pendingCall chan callResult
+
+func (p pendingCall) finished(_ *call, r callResult) { p <- r } // has room: it is told once
+
+// invokeMethod calls a direct method and waits for the device's answer.
+func (h *Hub) invokeMethod(r *request) (reply, *iothub.Error) {
+	d, err := h.find(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var m iothub.Method
+	if err := r.decode(&m); err != nil {
+		return reply{}, err
+	}
+	req, err := newMethodRequest(&m)
+	if err != nil {
+		return reply{}, err
+	}
+	answer := make(pendingCall, 1)
+	c := &call{hub: h, dev: d, req: req, sink: answer}
+	if err := h.invoke(c); err != nil {
+		return reply{}, err
+	}
+	select {
+	case result := <-answer:
+		if result.err != nil {
+			return reply{}, result.err
+		}
+		return reply{body: appendMethodResult(nil, result)}, nil
+	case <-r.Context().Done(): // nobody waits any more
+	case <-h.ctx.Done():
+	}
+	c.abandon()
+	return reply{}, errClosed()
+}

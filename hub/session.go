@@ -1,0 +1,163 @@
+package hub
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"muster/internal/mqtt"
+	"muster/iothub"
+)
+
+// maxFilters is how many topic filters one device may have.
+const maxFilters = 5
+
+// connect acts on a CONNECT: it answers with a CONNACK, and takes the connection over from an older one of the device.
+func (c *conn) connect(body []byte) error {
+	p, err := mqtt.ParseConnect(body)
+	if err != nil {
+		return err
+	}
+	if p.Level != 4 {
+		return c.refuse(mqtt.RefusedLevel, "protocol level")
+	}
+	dev, expiry, why := c.hub.authenticate(p, c.heard)
+	if why != "" {
+		return c.refuse(mqtt.RefusedNotAuthorized, why)
+	}
+	c.expiry = expiry
+	c.patience = min(time.Duration(p.KeepAlive)*time.Second*3/2, maxKeepAlive)
+	c.hasWill = p.HasWill && isEvents(dev.id, p.WillTopic)
+	if !c.attach(dev, p.CleanSession) {
+		return c.refuse(mqtt.RefusedNotAuthorized, "device deleted or disabled")
+	}
+	c.hub.counters.accepted.Add(1)
+	_, at := c.deadline()
+	return c.waitUntil(at)
+}
+
+// refuse answers a CONNECT with a refusal. Nothing else writes to the connection yet, so its reader may.
+func (c *conn) refuse(code byte, why string) error {
+	c.hub.counters.refused.Add(1)
+	_ = c.write(mqtt.AppendConnack(nil, false, code))
+	return &endError{endRefused, why}
+}
+
+// attach makes c the connection of its device, with the CONNACK as the first thing sent on it. It reports false if the
+// device was deleted or disabled since it was authenticated.
+func (c *conn) attach(dev *device, clean bool) bool {
+	dev.mu.Lock()
+	if dev.gone.Load() || dev.identity.disabled {
+		dev.mu.Unlock()
+		return false
+	}
+	older := dev.conn
+	present := dev.session && !clean
+	if !present {
+		dev.subs = 0
+	}
+	dev.session = !clean
+	dev.conn = c
+	dev.identity.connAt = c.heard.UnixNano()
+	dev.active.Store(c.heard.UnixNano())
+	c.dev = dev
+	c.send(func(dst []byte) []byte { return mqtt.AppendConnack(dst, present, mqtt.Accepted) })
+	dev.releaseLocked()
+	dev.mu.Unlock()
+	c.hub.counters.connections.Add(1)
+	if older != nil {
+		older.end(endTakeover)
+	}
+	return true
+}
+
+// detach takes c from its device, unless a newer connection did so already.
+func (h *Hub) detach(c *conn) {
+	h.counters.connections.Add(-1)
+	d := c.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != c {
+		return
+	}
+	d.conn = nil
+	d.identity.connAt = time.Now().UnixNano()
+	if !d.session {
+		d.subs = 0
+	}
+}
+
+// subscribe acts on a SUBSCRIBE. A filter that the service does not have closes the connection, as does one too many.
+func (c *conn) subscribe(body []byte) error {
+	p, err := mqtt.ParseSubscribe(body)
+	if err != nil {
+		return err
+	}
+	var bits uint8
+	codes := make([]byte, 0, maxFilters)
+	for f := range p.Filters() {
+		bit := filterBit(c.dev.id, f.Topic)
+		if bit == 0 {
+			return breach("subscription to an unknown filter")
+		}
+		if len(codes) == maxFilters {
+			return breach("too many topic filters")
+		}
+		bits |= bit
+		codes = append(codes, min(f.QoS, 1))
+	}
+	d := c.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.send(func(dst []byte) []byte { return mqtt.AppendSuback(dst, p.ID, codes...) })
+	if d.conn == c {
+		d.subs |= bits
+		d.releaseLocked()
+	}
+	return nil
+}
+
+func (c *conn) unsubscribe(body []byte) error {
+	p, err := mqtt.ParseUnsubscribe(body)
+	if err != nil {
+		return err
+	}
+	var bits uint8
+	for filter := range p.Filters() {
+		bits |= filterBit(c.dev.id, filter)
+	}
+	d := c.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == c {
+		d.subs &^= bits
+	}
+	c.send(func(dst []byte) []byte { return mqtt.AppendUnsuback(dst, p.ID) })
+	return nil
+}
+
+// filterBit returns what a device subscribes to by a filter, or 0 if there is no such filter.
+func filterBit(id string, filter []byte) uint8 {
+	switch string(filter) {
+	case iothub.FilterMethods:
+		return subMethods
+	case iothub.FilterTwinResponses:
+		return subTwin
+	case iothub.FilterDesired:
+		return subDesired
+	}
+	rest, ok := bytes.CutPrefix(filter, []byte("devices/"))
+	if !ok {
+		return 0
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(id)); ok && string(rest) == "/messages/devicebound/#" {
+		return subDeviceBound
+	}
+	return 0
+}
+
+// isEvents says whether a topic carries telemetry of the device: its events topic with or without properties.
+func isEvents(id string, topic []byte) bool {
+	rest, ok := strings.CutPrefix(string(topic), "devices/"+id+"/messages/events")
+	return ok && (rest == "" || rest[0] == '/')
+}

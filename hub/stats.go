@@ -1,0 +1,74 @@
+package hub
+
+import "sync/atomic"
+
+// Stats is what a hub has counted since it was made, and how many connections it has now.
+type Stats struct {
+	Connections     int64 `json:"connections"`     // connected devices
+	Accepted        int64 `json:"accepted"`        // CONNECTs accepted
+	Refused         int64 `json:"refused"`         // CONNECTs answered with a refusal
+	TakenOver       int64 `json:"takenOver"`       // connections closed since their device connected anew
+	SlowClosed      int64 `json:"slowClosed"`      // connections closed since their device did not read
+	KeepAliveClosed int64 `json:"keepAliveClosed"` // connections closed since nothing was heard, CONNECT included
+	TokenExpired    int64 `json:"tokenExpired"`    // connections closed since their token expired
+	ProtocolErrors  int64 `json:"protocolErrors"`  // connections closed since their device broke the protocol
+	Telemetry       int64 `json:"telemetry"`       // messages from devices, wills of vanished ones included
+	MethodRequests  int64 `json:"methodRequests"`  // handed to connections
+	MethodResponses int64 `json:"methodResponses"` // that ended a request
+	StrayResponses  int64 `json:"strayResponses"`  // late, duplicate or of no request
+	MethodTimeouts  int64 `json:"methodTimeouts"`  // requests without a response in time
+	TwinReads       int64 `json:"twinReads"`       // by devices
+	TwinPatches     int64 `json:"twinPatches"`     // of reported properties, refused ones included
+	Notifications   int64 `json:"notifications"`   // of desired properties, handed to connections
+	Requests        int64 `json:"requests"`        // on the REST side
+	Jobs            int64 `json:"jobs"`            // accepted
+	Executions      int64 `json:"executions"`      // dispatched by jobs
+}
+
+// counters are the live form of Stats.
+type counters struct {
+	connections, accepted, refused                                  atomic.Int64
+	endings                                                         [len(endingNames)]atomic.Int64
+	telemetry, twinReads, twinPatches, notifications                atomic.Int64
+	methodRequests, methodResponses, strayResponses, methodTimeouts atomic.Int64
+	requests, jobs, executions                                      atomic.Int64
+}
+
+// Stats returns the hub's counters as they are now.
+func (h *Hub) Stats() Stats {
+	c := &h.counters
+	return Stats{
+		Connections:     c.connections.Load(),
+		Accepted:        c.accepted.Load(),
+		Refused:         c.refused.Load(),
+		TakenOver:       c.endings[endTakeover].Load(),
+		SlowClosed:      c.endings[endSlow].Load(),
+		KeepAliveClosed: c.endings[endKeepAlive].Load(),
+		TokenExpired:    c.endings[endExpired].Load(),
+		ProtocolErrors:  c.endings[endProtocol].Load(),
+		Telemetry:       c.telemetry.Load(),
+		MethodRequests:  c.methodRequests.Load(),
+		MethodResponses: c.methodResponses.Load(),
+		StrayResponses:  c.strayResponses.Load(),
+		MethodTimeouts:  c.methodTimeouts.Load(),
+		TwinReads:       c.twinReads.Load(),
+		TwinPatches:     c.twinPatches.Load(),
+		Notifications:   c.notifications.Load(),
+		Requests:        c.requests.Load(),
+		Jobs:            c.jobs.Load(),
+		Executions:      c.executions.Load(),
+	}
+}
+
+// processStats is what the process that runs the hub has used.
+type processStats struct {
+	CPUSeconds  float64 `json:"cpuSeconds"`
+	RSSBytes    int64   `json:"rssBytes"`
+	MaxRSSBytes int64   `json:"maxRSSBytes"`
+}
+
+// statsDocument is the answer to GET /muster/stats.
+type statsDocument struct {
+	Stats
+	processStats
+}
