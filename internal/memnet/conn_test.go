@@ -261,6 +261,48 @@ func TestConcurrentWritesStayWhole(t *testing.T) {
 	})
 }
 
+// TestWriteWaitsItsTurn writes while another Write is blocked that could go on but
+// has not run yet.
+func TestWriteWaitsItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memnet.Pipe()
+		defer b.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { a.Write(make([]byte, 64<<10+1)) })
+		synctest.Wait()
+		b.Read(make([]byte, 10))
+		a.Write([]byte("x"))
+		wg.Wait()
+		a.Close()
+		if got, _ := io.ReadAll(b); len(got) != 64<<10+1-10+1 || got[len(got)-1] != 'x' {
+			t.Errorf("read %d bytes, the last of them %q; want the second Write behind the first", len(got), got[len(got)-1])
+		}
+	})
+}
+
+// TestQueue compares a connection with a slice of bytes, one call after the other.
+func TestQueue(t *testing.T) {
+	a, b := memnet.Pipe()
+	defer b.Close()
+	defer a.Close()
+	rng := rand.New(rand.NewPCG(5, 6))
+	size := func(limit int) int { return min(rng.IntN(1<<(1+rng.IntN(17))), limit) }
+	var queue []byte
+	for i := range 20_000 {
+		out := make([]byte, size(64<<10-len(queue)))
+		for j := range out {
+			out[j] = byte(i + j)
+		}
+		a.Write(out)
+		queue = append(queue, out...)
+		in := make([]byte, size(len(queue)))
+		if n, err := b.Read(in); n != len(in) || err != nil || !bytes.Equal(in, queue[:n]) {
+			t.Fatalf("call %d: Read = %d, %v; want the first %d of %d bytes", i, n, err, len(in), len(queue))
+		}
+		queue = queue[len(in):]
+	}
+}
+
 // TestBytesArriveInOrder sends pieces of random sizes through the ring, so that it
 // wraps, grows and empties in many places.
 func TestBytesArriveInOrder(t *testing.T) {

@@ -57,6 +57,11 @@ func keepAlive(a, b net.Conn) {
 	b.SetReadDeadline(time.Now().Add(time.Hour))
 }
 
+func closeUnread(a, b net.Conn) {
+	a.Write(make([]byte, 60<<10))
+	b.Close()
+}
+
 // TestIdleCost wants an idle connection small, whatever it has carried, and
 // without goroutines: there can be 100,000 of them.
 func TestIdleCost(t *testing.T) {
@@ -70,6 +75,7 @@ func TestIdleCost(t *testing.T) {
 	check("unused", 400, nothing)
 	check("used", 400, roundTrip)
 	check("used, with a deadline", 800, keepAlive)
+	check("closed by the peer before it has read", 400, closeUnread)
 }
 
 func BenchmarkIdle(b *testing.B) {

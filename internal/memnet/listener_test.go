@@ -137,9 +137,9 @@ func TestCloseEndsAccept(t *testing.T) {
 }
 
 // TestDialRacesClose wants every connection that was dialed while the listener
-// was closing to be accepted or to end, never to hang.
+// was closing to end, never to wait for an Accept that will not come.
 func TestDialRacesClose(t *testing.T) {
-	for range 200 {
+	for range 2000 {
 		l := memnet.Listen("hub")
 		var wg sync.WaitGroup
 		for range 4 {
@@ -149,20 +149,12 @@ func TestDialRacesClose(t *testing.T) {
 					return
 				}
 				defer c.Close()
+				c.SetDeadline(time.Now().Add(10 * time.Second))
 				if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 					t.Errorf("Read: %v, want EOF", err)
 				}
 			})
 		}
-		wg.Go(func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				c.Close()
-			}
-		})
 		wg.Go(func() { l.Close() })
 		wg.Wait()
 	}

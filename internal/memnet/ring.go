@@ -56,12 +56,10 @@ func (r *ring) write(p []byte) int {
 	return len(p)
 }
 
-// read takes up to len(p) bytes off the queue and returns how many.
+// read takes up to len(p) bytes off the queue, which is not empty, and returns how
+// many.
 func (r *ring) read(p []byte) int {
 	p = p[:min(len(p), int(r.n))]
-	if len(p) == 0 {
-		return 0
-	}
 	r.peek(p)
 	r.n -= uint32(len(p))
 	r.start = (r.start + uint32(len(p))) & uint32(len(r.block.data)-1)
