@@ -1,0 +1,68 @@
+package scheduler
+
+import "muster/internal/sample"
+
+// Counts are executions by outcome: Counts[sample.Succeeded] and so on.
+type Counts [len(sample.Outcomes) + 1]int64
+
+// Progress is how one job stands.
+type Progress struct {
+	Job         string
+	Repetition  int    // the one that began last, from 1; 0 before the first
+	Repetitions int    // how many are planned
+	Status      string // "waiting", "scheduled", "running", "settling" or "done"
+
+	// Of the repetition that began last.
+	Targeted int64 // the query matches over the fleet, then whom it really targeted
+	Received int64 // executions that reached their device
+	Done     int64 // executions that have ended, as far as is known
+
+	Outcomes Counts // of all repetitions that are over
+}
+
+// The stages of a job in Progress.Status.
+const (
+	stageWaiting   = "waiting"   // for its start, or the next repetition's
+	stageScheduled = "scheduled" // given to the hub, not due yet
+	stageRunning   = "running"
+	stageSettling  = "settling" // ended; rows and late receipts are awaited
+	stageDone      = "done"
+)
+
+// Progress returns how each job stands, in their order.
+func (s *Scheduler) Progress() []Progress {
+	all := make([]Progress, len(s.runners))
+	for i, r := range s.runners {
+		all[i] = r.progress()
+	}
+	return all
+}
+
+func (r *runner) progress() Progress {
+	p := Progress{Job: r.job.Name, Repetitions: r.job.Times}
+	r.mu.Lock()
+	w := r.current
+	p.Status = r.stage
+	r.mu.Unlock()
+	if w != nil {
+		p.Repetition = int(w.number) + 1
+		p.Targeted, p.Received, p.Done = w.targeted.Load(), w.received.Load(), w.done.Load()
+	}
+	for i := range r.outcomes {
+		p.Outcomes[i] = r.outcomes[i].Load()
+	}
+	return p
+}
+
+func (r *runner) enter(stage string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stage = stage
+}
+
+// begin makes w the window that Progress shows.
+func (r *runner) begin(w *window) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = w
+}

@@ -1,0 +1,171 @@
+package scheduler
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"muster/internal/sample"
+)
+
+const pageSize = 64
+
+// page is a run of slots. Pages are made when a device of theirs is targeted
+// or heard of, so that a job on a few devices costs little.
+type page [pageSize]slot
+
+// slot is one execution while its repetition is open.
+type slot struct {
+	// What the device side told.
+	received, answered, finished atomic.Int64
+	duplicates                   atomic.Uint32
+	status                       atomic.Int32
+
+	// The rest belongs to the repetition's goroutine; in a fan-out booking
+	// belongs to the worker that makes the call until it is joined.
+	expected bool // the query matches over the fleet's own twins
+	targeted bool // via direct: it is called. Set before the window opens
+	due      sample.Moment
+	booking  booking
+}
+
+// booking is what the hub's row, or the reply to a call, said of an execution.
+type booking struct {
+	state      rowState
+	outcome    sample.Outcome // of a call
+	status     int32
+	attempts   uint32
+	dispatched sample.Moment
+	finished   sample.Moment // of a call whose response was read
+	booked     sample.Moment
+	code       string
+}
+
+// window is a repetition as devices see it: while it is open, receipts of its
+// signature are its own.
+type window struct {
+	ticket      uint32
+	job, number uint32
+	kind        Kind
+	via         Via
+	due         sample.Moment
+	sig         *signature // nil if devices receive nothing
+	pages       []atomic.Pointer[page]
+	fleet       int
+
+	targeted, received, done atomic.Int64 // for Progress
+	news                     atomic.Int64 // how often devices told anything
+
+	mu     sync.RWMutex // held for reading while a slot is written; guards closed
+	closed bool
+}
+
+// slot returns the slot of a device, nil if it is not of the fleet.
+func (w *window) slot(device uint32) *slot {
+	if int(device) >= w.fleet {
+		return nil
+	}
+	at := &w.pages[device/pageSize]
+	p := at.Load()
+	if p == nil {
+		p = new(page)
+		if !at.CompareAndSwap(nil, p) {
+			p = at.Load()
+		}
+	}
+	return &p[device%pageSize]
+}
+
+// each calls do for every slot that there is.
+func (w *window) each(do func(device uint32, sl *slot)) {
+	for i := range w.pages {
+		p := w.pages[i].Load()
+		if p == nil {
+			continue
+		}
+		for k := range p {
+			do(uint32(i*pageSize+k), &p[k])
+		}
+	}
+}
+
+// receive records a receipt. It reports false if the receipt is not the
+// window's after all: it has closed, or a fan-out does not call the device.
+func (w *window) receive(r *sample.Receipt) (ticket uint64, ok bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return 0, false
+	}
+	sl := w.slot(r.Device)
+	if sl == nil || w.via == Direct && !sl.targeted {
+		return 0, false
+	}
+	if !sl.received.CompareAndSwap(0, int64(r.At)) {
+		sl.duplicates.Add(1)
+		return 0, true
+	}
+	w.received.Add(1)
+	w.news.Add(1)
+	return uint64(w.ticket)<<32 | uint64(r.Device), true
+}
+
+// tell runs do on the slot of a device while the window is open. The lock is
+// for reading: others tell at the same time, and closing waits for all.
+func (w *window) tell(device uint32, do func(*slot)) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return
+	}
+	if sl := w.slot(device); sl != nil {
+		w.news.Add(1)
+		do(sl)
+	}
+}
+
+// close ends the window. After it no slot changes any more.
+func (w *window) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+}
+
+// fill makes e what the device side told of an execution.
+func (w *window) fill(e *sample.Execution, device uint32, sl *slot) {
+	*e = sample.Execution{
+		Job: w.job, Repetition: w.number, Device: device, Due: sl.due,
+		Received:   sample.Moment(sl.received.Load()),
+		Answered:   sample.Moment(sl.answered.Load()),
+		Finished:   sample.Moment(sl.finished.Load()),
+		Duplicates: sl.duplicates.Load(),
+		Status:     sl.status.Load(),
+	}
+	if !e.Due.Seen() {
+		e.Due = w.due
+	}
+	if w.kind == Method && w.via == Hub {
+		e.Finished = e.Answered
+	}
+}
+
+// book adds what was booked of the execution to e.
+func (b *booking) book(e *sample.Execution) {
+	e.Dispatched, e.Booked, e.Code, e.Attempts = b.dispatched, b.booked, b.code, b.attempts
+	if b.finished.Seen() {
+		e.Finished = b.finished
+	}
+	if b.status != 0 {
+		e.Status = b.status
+	}
+}
+
+// sideEnded reports whether the device has done all that it does.
+func (w *window) sideEnded(sl *slot) bool {
+	switch w.kind {
+	case Method:
+		return sl.answered.Load() != 0
+	case Desired:
+		return sl.finished.Load() != 0
+	}
+	return true
+}
