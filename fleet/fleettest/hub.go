@@ -222,12 +222,12 @@ func (h *Hub) Published(prefix string) []Event {
 
 // Call sends a direct method request to a device.
 func (h *Hub) Call(device, method, rid, payload string) error {
-	return h.send(device, "$iothub/methods/POST/"+method+"/?$rid="+rid, payload)
+	return h.Send(device, "$iothub/methods/POST/"+method+"/?$rid="+rid, payload)
 }
 
 // Desired sends a device a notification with the body as given.
 func (h *Hub) Desired(device string, version int64, body string) error {
-	return h.send(device, fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version), body)
+	return h.Send(device, fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version), body)
 }
 
 // Drop ends a device's connection.
@@ -239,7 +239,8 @@ func (h *Hub) conn(device string) net.Conn {
 	return h.conns[device]
 }
 
-func (h *Hub) send(device, topic, payload string) error {
+// Send publishes a message to a device.
+func (h *Hub) Send(device, topic, payload string) error {
 	conn := h.conn(device)
 	if conn == nil {
 		return fmt.Errorf("device %s has not connected", device)

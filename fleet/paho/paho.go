@@ -58,9 +58,7 @@ func (Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session) (f
 	select {
 	case <-token.Done():
 	case <-ctx.Done():
-		// The dial and the handshake end with ctx too, see open. What has
-		// begun by then is taken down.
-		_ = c.Close()
+		c.abandon(token)
 		return nil, context.Cause(ctx)
 	}
 	if err := token.Error(); err != nil {
@@ -74,6 +72,22 @@ func (Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session) (f
 		return nil, context.Cause(ctx)
 	}
 	return c, nil
+}
+
+// abandon waits for the end of an attempt whose context has ended. The dial and
+// the handshake end with it, see open; a dial that does not is left behind, and
+// what it opens is closed.
+func (c *conn) abandon(token mqtt.Token) {
+	patience := time.NewTimer(closeTimeout * time.Millisecond)
+	defer patience.Stop()
+	select {
+	case <-token.Done():
+		if token.Error() == nil {
+			_ = c.Close() // it was accepted just then
+		}
+	case <-patience.C:
+		c.client.Disconnect(0)
+	}
 }
 
 // cause returns what went wrong on the network: paho joins it to an error of
@@ -106,7 +120,6 @@ type conn struct {
 func (c *conn) options(ctx context.Context, dial fleet.DialFunc, s fleet.Session) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
 	o.Servers = servers
-	o.Dialer = dialer
 	o.HTTPHeaders, o.WebsocketOptions = nil, nil // made for each client, used by none
 	o.SetClientID(s.ClientID).SetUsername(s.Username).SetPassword(s.Password)
 	o.SetProtocolVersion(4) // else each refusal is tried again as MQTT 3.1
@@ -117,6 +130,7 @@ func (c *conn) options(ctx context.Context, dial fleet.DialFunc, s fleet.Session
 	o.SetKeepAlive(wholeSeconds(s.KeepAlive))
 	o.SetPingTimeout(pingTimeout)
 	o.SetConnectTimeout(connectTimeout)
+	o.Dialer = dialer               // after SetConnectTimeout, which writes to the one in place
 	o.SetWriteTimeout(writeTimeout) // also of the hand-off to paho's writer
 	o.SetStore(nullStore{})
 	o.SetResumeSubs(false)
