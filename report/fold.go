@@ -90,7 +90,7 @@ func (f *folder) fold(b *jobBook) Job {
 	f.balance(b, &j)
 	f.take(&j)
 	if foreign > 0 {
-		j.warn("%s of devices outside the fleet: in the ledger, not in devices.csv", count(foreign, "execution"))
+		j.warn("%s of devices that the hub did not name or that are not of the fleet: in the ledger, not in devices.csv", count(foreign, "execution"))
 	}
 	rows := f.rows[first:]
 	slices.SortFunc(rows, func(a, b deviceRow) int { return cmp.Compare(a.device, b.device) })

@@ -13,6 +13,7 @@ import (
 // targeted and with the hub's own books, and fills in what comes of it.
 func (f *folder) balance(b *jobBook, j *Job) {
 	var missing, extra int64
+	var idle idle
 	closed, ran, checked := 0, 0, true
 	for _, n := range b.inOrder() {
 		rep := b.reps[n]
@@ -22,7 +23,7 @@ func (f *folder) balance(b *jobBook, j *Job) {
 			continue
 		}
 		closed++
-		j.noteEnd(n, rep)
+		j.noteEnd(n, rep, &idle)
 		if !rep.skipped() {
 			ran++
 			checked = checked && rep.closed.Checked
@@ -41,15 +42,34 @@ func (f *folder) balance(b *jobBook, j *Job) {
 		j.Missing, j.Extra = &missing, &extra
 	}
 	j.LedgerBalanced = len(j.LedgerFaults) == 0
+	j.NotRun = idle.texts
+}
+
+// idle gathers the repetitions that did not run. Those in a row that have one
+// reason make one text.
+type idle struct {
+	texts       []string
+	first, last uint32
+	reason      string
+}
+
+func (d *idle) add(n uint32, reason string) {
+	if len(d.texts) > 0 && d.last+1 == n && d.reason == reason {
+		d.last = n
+		d.texts[len(d.texts)-1] = join(fmt.Sprintf("repetitions %d to %d did not run", d.first+1, n+1), reason)
+		return
+	}
+	d.first, d.last, d.reason = n, n, reason
+	d.texts = append(d.texts, join(fmt.Sprintf("repetition %d did not run", n+1), reason))
 }
 
 // noteEnd tells of a repetition that did not run, or ended otherwise than by
 // completing.
-func (j *Job) noteEnd(n uint32, rep *repetition) {
+func (j *Job) noteEnd(n uint32, rep *repetition, idle *idle) {
 	c := rep.closed
 	switch {
 	case c.Skipped || len(rep.rows) == 0 && c.Status != endCompleted:
-		j.NotRun = append(j.NotRun, join(fmt.Sprintf("repetition %d did not run", n+1), c.Reason))
+		idle.add(n, c.Reason)
 	case c.Status != endCompleted:
 		j.warn("%s", join(fmt.Sprintf("repetition %d ended as %s", n+1, c.Status), c.Reason))
 	case len(rep.rows) == 0:

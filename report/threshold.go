@@ -14,6 +14,10 @@ import (
 // has no data.
 func evaluate(expressions []string, s *Summary) []Threshold {
 	results := make([]Threshold, 0, len(expressions))
+	var names []string
+	for i := range s.Jobs {
+		names = append(names, s.Jobs[i].Name)
+	}
 	for _, text := range expressions {
 		t, err := expr.Parse(text)
 		if err != nil {
@@ -23,6 +27,9 @@ func evaluate(expressions []string, s *Summary) []Threshold {
 		m, found := lookup(s, t.Path)
 		r := t.Eval(m, found)
 		result := Threshold{Expression: text, OK: r.OK && !r.NoData, NoData: r.NoData, Note: r.Note, Path: t.Path}
+		if err := KnownPath(t.Path, names); err != nil {
+			result.Note = err.Error()
+		}
 		if !r.NoData {
 			result.Measured = r.Measured
 			result.Value, result.Unit = value(t, m)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"muster/internal/sample"
 	"muster/report"
 )
@@ -157,6 +159,18 @@ func TestAJobThatDidNotRunFails(t *testing.T) {
 	want := "job lock: repetition 1 did not run (device not found: door-7)"
 	if got.Verdict != report.Fail || len(got.Reasons) != 1 || got.Reasons[0] != want {
 		t.Errorf("verdict %v %q, want fail with %q", got.Verdict, got.Reasons, want)
+	}
+}
+
+func TestRepetitionsThatDidNotRunForOneReasonAreToldTogether(t *testing.T) {
+	f := small()
+	f.run.Jobs[0].Repetitions = 5
+	for n, reason := range map[uint32]string{1: "no hub", 2: "no hub", 3: "no hub", 4: "no time"} {
+		f.add(&sample.Repetition{Repetition: n, Due: 1 * s, Reason: reason, Skipped: true})
+	}
+	got := f.build(t).Summary.Jobs[0].NotRun
+	if diff := cmp.Diff([]string{"repetitions 2 to 4 did not run (no hub)", "repetition 5 did not run (no time)"}, got); diff != "" {
+		t.Errorf("not run (-want +got):\n%s", diff)
 	}
 }
 
