@@ -16,7 +16,7 @@ func fault(code iothub.ErrorCode, message string) *iothub.Error {
 	now := time.Now()
 	return &iothub.Error{
 		StatusCode: code.StatusCode(),
-		Code:       int(code),
+		Code:       code,
 		Name:       code.Name(),
 		Message:    message,
 		TrackingID: trackingID(now),

@@ -73,7 +73,6 @@ const (
 	rowFailed
 )
 
-
 // schedule lets a queued job wait for its start. A condition that does not parse fails it right away.
 func (j *job) schedule() {
 	j.mu.Lock()

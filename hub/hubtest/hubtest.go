@@ -1,0 +1,59 @@
+// Package hubtest runs an embedded hub in memory for a test: without sockets, and in a testing/synctest bubble on the
+// bubble's clock.
+//
+// # Concurrency
+//
+// A Server owns the goroutines that serve its two listeners. Close, which the test's cleanup calls, ends them together
+// with the hub, and waits for them.
+package hubtest
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"muster/hub"
+	"muster/internal/memnet"
+)
+
+// baseURL is where clients believe the REST side to be; the transport takes every address to Server.REST.
+const baseURL = "http://hub.test"
+
+// Server is a hub whose two sides listen in memory.
+type Server struct {
+	*hub.Hub
+	MQTT *memnet.Listener // for devices
+	REST *memnet.Listener // for services, plain HTTP
+
+	transport *http.Transport
+	serving   sync.WaitGroup // one goroutine a listener
+}
+
+// Start returns a running hub. It ends with the test, in a bubble as the last thing in it.
+func Start(t testing.TB, opts *hub.Options) *Server {
+	t.Helper()
+	s := &Server{Hub: hub.New(opts), MQTT: memnet.Listen("mqtt"), REST: memnet.Listen("rest")}
+	s.transport = &http.Transport{DialContext: s.REST.DialContext, MaxIdleConnsPerHost: 64}
+	s.serving.Go(func() { _ = s.ServeMQTT(s.MQTT) }) // nil unless somebody else closed the listener
+	s.serving.Go(func() { _ = s.ServeREST(s.REST) })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close the hub: %v", err)
+		}
+	})
+	return s
+}
+
+// HTTPClient returns a plain client for requests to URL.
+func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.transport} }
+
+// URL returns the address of the REST side, without a slash at the end, for use with HTTPClient.
+func (s *Server) URL() string { return baseURL }
+
+// Close ends the hub and waits until nothing of it is left.
+func (s *Server) Close() error {
+	err := s.Hub.Close()
+	s.serving.Wait()
+	s.transport.CloseIdleConnections()
+	return err
+}
