@@ -19,6 +19,7 @@ type decoder struct {
 	errs     Errors
 	warnings Errors
 	secrets  []string          // values of the environment, hidden in messages
+	expanded int               // bytes that the environment gave so far
 	masked   map[string]masked // by path, see Scenario
 	values   map[string]*node  // by path: every value that a key of the schema names
 	keys     map[string]*node  // by path: the key of such a value

@@ -82,6 +82,10 @@ func (d *decoder) expand(n *node, path string) (value string, replaced, ok bool)
 			d.failIn(n, at, path, "environment variable %s is not UTF-8", name)
 			ok = false
 		}
+		if d.expanded += len(text); d.expanded > maxBytes {
+			d.failIn(n, at, path, "what the environment gives is larger than 1 MB")
+			return "", false, false
+		}
 		d.addSecret(text)
 		out.WriteString(text)
 		at, replaced = at+len("${}")+len(name), true
@@ -110,7 +114,7 @@ const leastSecret = 4
 
 // addSecret makes sure that a value is shown by no message.
 func (d *decoder) addSecret(value string) {
-	if len(value) >= leastSecret {
+	if len(value) >= leastSecret && !slices.Contains(d.secrets, value) {
 		d.secrets = append(d.secrets, value)
 		// The longest first: a shorter one may be a part of it.
 		slices.SortStableFunc(d.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })

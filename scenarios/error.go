@@ -78,6 +78,15 @@ func (e Errors) sort() {
 	})
 }
 
+// atMost returns the first n faults, and one that counts the rest.
+func (e Errors) atMost(n int) Errors {
+	if len(e) <= n {
+		return e
+	}
+	rest := &Error{File: e[0].File, Msg: fmt.Sprintf("%d more faults are not shown", len(e)-n)}
+	return append(slices.Clip(e[:n]), rest)
+}
+
 // snippetWidth is how many characters of a line a snippet shows: about what a
 // terminal of 80 columns holds after the line number.
 const snippetWidth = 72

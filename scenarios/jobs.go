@@ -12,12 +12,16 @@ import (
 	"muster/internal/query"
 )
 
-// directInFlight is how many executions a direct job has open by default.
-const directInFlight = 100
+// The defaults that depend on a job's way: how many executions a direct job has
+// open at once, and how long one via hub waits for its rows.
+const (
+	directInFlight = 100
+	defaultSettle  = time.Minute
+)
 
 // job decodes one job and checks what its keys say together.
 func (d *decoder) job(n *node, path string) Job {
-	j := Job{Times: 1, MaxExecution: 300 * time.Second, Via: Hub, Settle: time.Minute}
+	j := Job{Times: 1, MaxExecution: 300 * time.Second}
 	if !d.object(n, path,
 		required("name", d.label(&j.Name)),
 		required("type", choice(d, &j.Type, "type", ScheduleDeviceMethod, ScheduleUpdateTwin)),
@@ -36,11 +40,17 @@ func (d *decoder) job(n *node, path string) Job {
 	) {
 		return j
 	}
+	if n.field("via") == nil {
+		j.Via = Hub
+	}
 	d.checkAction(n, path, &j)
 	d.checkTargets(n, path, &j)
 	d.checkVia(path, &j)
-	if j.Via == Direct && j.InFlight == 0 {
+	switch {
+	case j.Via == Direct && j.InFlight == 0:
 		j.InFlight = directInFlight
+	case j.Via == Hub && j.Settle == 0:
+		j.Settle = defaultSettle
 	}
 	return j
 }
@@ -62,19 +72,36 @@ func (d *decoder) checkAction(n *node, path string, j *Job) {
 	if key := d.keys[member(path, not)]; key != nil {
 		d.fail(key, member(path, not), "does not belong to a %s job", j.Type)
 	}
-	if !j.Mark {
-		return
-	}
-	at := member(path, "mark")
-	switch {
-	case j.CloudToDeviceMethod != nil && !isObject(j.CloudToDeviceMethod.Payload):
-		d.failPath(at, "a mark is put into the payload, so that must be a mapping")
-	case j.UpdateTwin != nil && j.UpdateTwin.Desired == nil:
-		d.failPath(at, "a mark is put into the desired properties, and this job has none")
-	}
+	d.checkMark(path, j)
 }
 
-func isObject(doc []byte) bool { return len(doc) > 0 && doc[0] == '{' }
+// markKey is the member of a payload that a mark is put into.
+const markKey = "musterId"
+
+// checkMark asks for a payload that can take a mark. A tags job has none and
+// needs none: its mark only lets repetitions overlap.
+func (d *decoder) checkMark(path string, j *Job) {
+	var content json.RawMessage
+	switch {
+	case !j.Mark:
+		return
+	case j.CloudToDeviceMethod != nil:
+		content = j.CloudToDeviceMethod.Payload
+	case j.UpdateTwin == nil || j.UpdateTwin.Desired == nil:
+		return
+	default:
+		content = j.UpdateTwin.Desired
+	}
+	var members map[string]json.RawMessage
+	at := member(path, "mark")
+	if err := json.Unmarshal(content, &members); err != nil || members == nil {
+		d.failPath(at, "a mark is put into the method's payload, so that must be a mapping")
+		return
+	}
+	if _, taken := members[markKey]; taken {
+		d.failPath(at, "a mark is put into the payload as %s, which it has already", markKey)
+	}
+}
 
 // checkTargets asks for one way of saying which devices.
 func (d *decoder) checkTargets(n *node, path string, j *Job) {
@@ -88,14 +115,19 @@ func (d *decoder) checkTargets(n *node, path string, j *Job) {
 	}
 }
 
-// checkVia refuses keys that mean nothing on the job's way.
+// checkVia refuses keys that mean nothing on the job's way, if that is known.
 func (d *decoder) checkVia(path string, j *Job) {
-	if j.Via != Hub {
+	foreign, other := []string{"deviceId", "rate", "inFlight"}, Direct
+	switch j.Via {
+	case Hub:
+	case Direct:
+		foreign, other = []string{"settle"}, Hub
+	default:
 		return
 	}
-	for _, name := range d.present(path, "deviceId", "rate", "inFlight") {
+	for _, name := range d.present(path, foreign...) {
 		at := member(path, name)
-		d.fail(d.keys[at], at, "is for via: direct only; this job goes via: hub")
+		d.fail(d.keys[at], at, "is for via: %s only; this job goes via: %s", other, j.Via)
 	}
 }
 

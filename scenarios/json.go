@@ -44,7 +44,6 @@ func (d *decoder) any(n *node, path string) (v any, ok bool) {
 		ok = true
 		for _, f := range n.fields {
 			below := member(path, f.key.value)
-			d.values[below] = f.value
 			member, good := d.any(f.value, below)
 			object[f.key.value] = member
 			ok = ok && good

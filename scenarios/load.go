@@ -73,10 +73,14 @@ func Parse(name string, src []byte, opts Options) (*Scenario, error) {
 	s := d.load(opts)
 	if len(d.errs) > 0 {
 		d.errs.sort()
-		return nil, d.errs
+		return nil, d.errs.atMost(maxErrors)
 	}
 	return s, nil
 }
+
+// maxErrors is how many faults are reported. Beyond that a scenario is no
+// scenario, and its faults are no help.
+const maxErrors = 200
 
 // load runs the steps in order. Each does what it can after faults of an
 // earlier one, so that all are reported together.

@@ -17,6 +17,7 @@ const (
 	maxBytes = 1 << 20
 	maxDepth = 64
 	maxNodes = 100_000 // with aliases expanded
+	maxPath  = 4 << 10 // bytes of the keys that lead to a value
 )
 
 // node is a value of the scenario with its place. Unlike yaml.Node it has no
@@ -109,20 +110,21 @@ func (d *decoder) readable() bool {
 		d.failAt(0, 0, "", "the file is UTF-16; save it as UTF-8")
 		return false
 	}
-	line, column := 1, 1
 	for at := 0; at < len(text); {
 		r, size := utf8.DecodeRune(text[at:])
+		line, column := 0, 0
 		switch {
 		case r == utf8.RuneError && size == 1:
+			line, column = d.src.place(at)
 			d.failAt(line, column, "", "byte 0x%02x is not UTF-8; save the file as UTF-8", text[at])
-			return false
-		case r == '\n':
-			line, column = line+1, 0
-		case r < ' ' && r != '\t' && r != '\r' || r == 0x7f:
+		case r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == 0x7f:
+			line, column = d.src.place(at)
 			d.failAt(line, column, "", "control character 0x%02x is not allowed", r)
+		}
+		if line > 0 {
 			return false
 		}
-		at, column = at+size, column+1
+		at += size
 	}
 	return true
 }
@@ -167,7 +169,7 @@ func (b *builder) build(n *yaml.Node, path string, depth int) *node {
 		n = n.Alias
 	}
 	b.left--
-	if b.left < 0 || depth > maxDepth {
+	if b.left < 0 || depth > maxDepth || len(path) > maxPath {
 		b.overflow(n, path)
 		return nothing(n)
 	}
@@ -198,7 +200,8 @@ func (b *builder) overflow(n *yaml.Node, path string) {
 		return
 	}
 	b.spent = true
-	b.d.failAt(n.Line, n.Column, path, "more than %d values, or nested deeper than %d levels, counting what * repeats", maxNodes, maxDepth)
+	b.d.failAt(n.Line, n.Column, strings.ToValidUTF8(path[:min(len(path), 80)], ""),
+		"more than %d values, %d levels, or %d bytes of keys that lead to a value, counting what * repeats", maxNodes, maxDepth, maxPath)
 }
 
 // fields builds a mapping: its keys must be strings, each there once.

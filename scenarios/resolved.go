@@ -232,8 +232,10 @@ func (p printer) job(j *Job, path string) *yaml.Node {
 	m.seconds("maxExecutionTimeInSeconds", j.MaxExecution).text("via", string(j.Via))
 	if j.Via == Direct {
 		m.rate("rate", j.Rate).int("inFlight", j.InFlight)
+	} else {
+		m.duration("settle", j.Settle)
 	}
-	return m.bool("mark", j.Mark).duration("settle", j.Settle).node
+	return m.bool("mark", j.Mark).node
 }
 
 func (p printer) updateTwin(u *UpdateTwin, path string) *yaml.Node {

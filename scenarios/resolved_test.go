@@ -82,8 +82,8 @@ jobs:
     times: 1
   maxExecutionTimeInSeconds: 300
   via: hub
-  mark: false
   settle: 1m0s
+  mark: false
 thresholds: []
 `
 	if diff := cmp.Diff(want, resolved(t, mustParse(t, top(doors), scenarios.Options{}))); diff != "" {

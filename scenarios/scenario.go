@@ -162,8 +162,8 @@ type Job struct {
 	Via          Via           // default hub
 	Rate         float64       // direct only: executions begun a second; 0, the default, is as fast as InFlight allows
 	InFlight     int           // direct only: executions at once; default 100; 0 via hub
-	Mark         bool          // put the repetition's id into the payload; default false
-	Settle       time.Duration // how long to wait for rows and receipts after the end; default 60s
+	Mark         bool          // put the repetition's id into the payload, so that repetitions may overlap; default false
+	Settle       time.Duration // via hub only: how long its rows may come after the end; default 60s; 0 via direct
 }
 
 // CloudToDeviceMethod is the direct method that a job invokes.

@@ -56,12 +56,12 @@ jobs:
   rate: 9/s
   inFlight: 3
   mark: true
-  settle: 5s
 - name: place
   type: scheduleUpdateTwin
   updateTwin: {etag: "*", tags: {old: null}, properties: {desired: {floor: 3}}}
   queryCondition: "*"
   startTime: 2030-01-02T04:04:05.5+01:00
+  settle: 5s
 - name: one
   type: scheduleUpdateTwin
   updateTwin: {tags: {a: 1}}
@@ -97,17 +97,17 @@ func TestParseReadsEveryKey(t *testing.T) {
 					MethodName: "lockDoor", Payload: json.RawMessage(`{"a":"x","b":[1,16,1.5,null,true]}`), ResponseTimeout: time.Minute, ConnectTimeout: 7 * time.Second,
 				},
 				QueryCondition: "tags.site = 'north'", Condition: condition, After: 5 * time.Second, Times: 5, Every: 4 * time.Second,
-				MaxExecution: 90 * time.Second, Via: scenarios.Direct, Rate: 9, InFlight: 3, Mark: true, Settle: 5 * time.Second,
+				MaxExecution: 90 * time.Second, Via: scenarios.Direct, Rate: 9, InFlight: 3, Mark: true,
 			},
 			{
 				Name: "place", Type: scenarios.ScheduleUpdateTwin,
 				UpdateTwin:     &scenarios.UpdateTwin{Tags: json.RawMessage(`{"old":null}`), Desired: json.RawMessage(`{"floor":3}`)},
 				QueryCondition: "*", Condition: condition, At: time.Date(2030, 1, 2, 3, 4, 5, 5e8, time.UTC), Times: 1,
-				MaxExecution: 300 * time.Second, Via: scenarios.Hub, Settle: time.Minute,
+				MaxExecution: 300 * time.Second, Via: scenarios.Hub, Settle: 5 * time.Second,
 			},
 			{
 				Name: "one", Type: scenarios.ScheduleUpdateTwin, UpdateTwin: &scenarios.UpdateTwin{Tags: json.RawMessage(`{"a":1}`)},
-				DeviceID: "door-00001", Times: 1, MaxExecution: 300 * time.Second, Via: scenarios.Direct, InFlight: 100, Settle: time.Minute,
+				DeviceID: "door-00001", Times: 1, MaxExecution: 300 * time.Second, Via: scenarios.Direct, InFlight: 100,
 			},
 		},
 		Thresholds: []scenarios.Threshold{{Text: "jobs.lock.total.p99 < 2s", Expr: threshold}, {Text: "fleet.connect.p99 < 5s", Expr: threshold}},
@@ -172,16 +172,22 @@ func TestJobsThatCanBeToldApart(t *testing.T) {
 	}
 	pair(lock("a", ""), lock("b", "mark: true"))
 	pair(lock("a", ""), lock("b", "startTime: +1h"))
-	pair(lock("a", ""), lock("b", "startTime: +360s"))
-	pair(lock("a", "startTime: 2030-01-01T00:00:00Z"), lock("b", "startTime: 2030-01-01T00:06:00Z"))
-	pair(lock("a", "maxExecutionTimeInSeconds: 30, settle: 1s"), lock("b", "startTime: +31s"))
-	pair(lock("a", "repeat: {times: 10, every: 1s}"), lock("b", "startTime: +1h"))
+	pair(lock("a", ""), lock("b", "startTime: +430s"))
+	pair(lock("a", "startTime: 2030-01-01T00:00:00Z"), lock("b", "startTime: 2030-01-01T00:08:00Z"))
+	pair(lock("a", "maxExecutionTimeInSeconds: 30, settle: 1s"), lock("b", "startTime: +42s"))
+	pair(lock("a", "repeat: {times: 10, every: 1s}"), lock("b", "startTime: +72m"))
 	pair(place("a", "{x: 1}"), place("b", "{x: 2}"))
 	pair(place("a", "{x: 1}"), lock("b", ""))
-	pair(one("a", "d1"), one("b", "d2"))
+	pair(place("a", "{x: 1}"), tag("b"))
+	pair(tag("a"), tag("b"))
 }
 
 // one is a method job on one device.
 func one(name, device string) string {
 	return "{name: " + name + ", type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: lock}, deviceId: " + device + ", via: direct}"
+}
+
+// tag is a job that changes tags, of which devices see nothing.
+func tag(name string) string {
+	return "{name: " + name + ", type: scheduleUpdateTwin, updateTwin: {tags: {x: 1}}, queryCondition: '*', mark: true}"
 }

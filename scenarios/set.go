@@ -16,7 +16,11 @@ type setting struct {
 
 // fault is a fault of the value that the argument gave, or of its path.
 func (s *setting) fault(path, msg string) *Error {
-	e := &Error{File: "--set " + redact(s.path), Path: path, Msg: msg}
+	flag := redact(s.path)
+	if flag == "" {
+		flag = quote(s.arg)
+	}
+	e := &Error{File: "--set " + flag, Path: path, Msg: msg}
 	e.Snippet = snippet("  --set ", s.arg, min(len([]rune(s.path))+2, len([]rune(s.arg))+1))
 	return e
 }
@@ -120,7 +124,7 @@ func child(n *node, path string, s step, from *setting) (next *node, below, msg 
 			i = named(n, s.name)
 		}
 		if i < 0 {
-			return nil, "", inPath(path, unknown("name", s.name, names(n)))
+			return nil, "", inPath(path, fmt.Sprintf("nothing here is named %s; %s", quote(s.name), has(names(n))))
 		}
 		if i >= len(n.items) {
 			return nil, "", inPath(path, fmt.Sprintf("no item [%d]; the list has %d, counted from [0]", i, len(n.items)))
@@ -128,7 +132,7 @@ func child(n *node, path string, s step, from *setting) (next *node, below, msg 
 		return n.items[i], index(path, i), ""
 	case yaml.MappingNode:
 		if s.index >= 0 {
-			return nil, "", inPath(path, "this is a mapping, not a list; "+has(n))
+			return nil, "", inPath(path, "this is a mapping, not a list; "+has(n.keys()))
 		}
 		if v := n.field(s.name); v != nil {
 			return v, member(path, s.name), ""
@@ -179,16 +183,21 @@ func names(list *node) []string {
 	return all
 }
 
-// has lists the keys of a mapping.
-func has(n *node) string {
-	var keys []string
+// keys returns the keys of a mapping.
+func (n *node) keys() []string {
+	var all []string
 	for _, f := range n.fields {
-		keys = append(keys, f.key.value)
+		all = append(all, f.key.value)
 	}
-	if len(keys) == 0 {
-		return "it has no keys"
+	return all
+}
+
+// has says what exists at a place.
+func has(names []string) string {
+	if len(names) == 0 {
+		return "there are no names"
 	}
-	return "it has " + oneOf(keys)
+	return "there are " + enumerate(names, "and")
 }
 
 // value makes a tree of an argument's value. It is a plain scalar, as in a

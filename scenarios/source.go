@@ -10,16 +10,55 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// source is the text of a scenario and where its lines begin.
+// source is the text of a scenario and its lines.
 type source struct {
 	name  string
 	text  []byte
-	lines [][]byte
+	lines []string // without what ends them
 }
 
 func newSource(name string, text []byte) *source {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	return &source{name: name, text: text, lines: bytes.Split(text, []byte("\n"))}
+	s := &source{name: name, text: text}
+	if len(text) > maxBytes { // it will be refused, unread
+		return s
+	}
+	for rest := text; ; {
+		end, size := lineBreak(rest)
+		s.lines = append(s.lines, strings.ToValidUTF8(string(rest[:end]), "\ufffd"))
+		if size == 0 {
+			return s
+		}
+		rest = rest[end+size:]
+	}
+}
+
+// lineBreak returns where the first line of a text ends and how many bytes end
+// it, 0 at the end of the text. YAML breaks lines at more than \n.
+func lineBreak(text []byte) (end, size int) {
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRune(text[at:])
+		switch {
+		case r == '\r' && at+1 < len(text) && text[at+1] == '\n':
+			return at, 2
+		case r == '\n' || r == '\r' || r == '\u0085' || r == '\u2028' || r == '\u2029':
+			return at, size
+		}
+		at += size
+	}
+	return len(text), 0
+}
+
+// place returns the line and column of a byte of the text.
+func (s *source) place(off int) (line, column int) {
+	line = 1
+	for rest := s.text[:off]; ; line++ {
+		end, size := lineBreak(rest)
+		if size == 0 {
+			return line, utf8.RuneCount(rest) + 1
+		}
+		rest = rest[end+size:]
+	}
 }
 
 // line returns line n, counted from 1, or "".
@@ -27,7 +66,7 @@ func (s *source) line(n int) string {
 	if n < 1 || n > len(s.lines) {
 		return ""
 	}
-	return strings.TrimSuffix(strings.ToValidUTF8(string(s.lines[n-1]), "\ufffd"), "\r")
+	return s.lines[n-1]
 }
 
 // snippet shows a place of the source.

@@ -59,20 +59,23 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// oneOf lists names as "a, b or c", the first dozen of them.
-func oneOf(names []string) string {
+// oneOf lists names as "a, b or c".
+func oneOf(names []string) string { return enumerate(names, "or") }
+
+// enumerate lists names, quoted, the first dozen of them.
+func enumerate(names []string, last string) string {
 	const most = 12
 	quoted := make([]string, 0, most)
 	for _, n := range names[:min(len(names), most)] {
 		quoted = append(quoted, quote(n))
 	}
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s or one of %d more", strings.Join(quoted, ", "), more)
+	switch more := len(names) - most; {
+	case more > 0:
+		return fmt.Sprintf("%s %s %d more", strings.Join(quoted, ", "), last, more)
+	case len(quoted) < 2:
+		return strings.Join(quoted, "")
 	}
-	if len(quoted) == 1 {
-		return quoted[0]
-	}
-	return strings.Join(quoted[:len(quoted)-1], ", ") + " or " + quoted[len(quoted)-1]
+	return strings.Join(quoted[:len(quoted)-1], ", ") + " " + last + " " + quoted[len(quoted)-1]
 }
 
 // quote shows a text of any length in an error, on one line.
