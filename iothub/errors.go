@@ -22,7 +22,7 @@ const maxMessage = 1024
 // Compare with HasCode.
 type Error struct {
 	StatusCode int             // of HTTP
-	Code       int             // an ErrorCode; 0 if the answer held none that is known
+	Code       ErrorCode       // 0 if the answer held none that is known
 	Name       string          // of the code
 	Message    string          // for people
 	TrackingID string          // by which the service finds the error in its logs
@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 		b.WriteString(" " + e.Name)
 	}
 	if e.Code != 0 {
-		b.WriteString(" (" + strconv.Itoa(e.Code) + ")")
+		b.WriteString(" (" + strconv.Itoa(int(e.Code)) + ")")
 	}
 	if e.Message != "" {
 		b.WriteString(": " + e.Message)
@@ -52,7 +52,7 @@ func (e *Error) Error() string {
 // HasCode reports whether err is, or wraps, an Error with the code.
 func HasCode(err error, code ErrorCode) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Code == int(code)
+	return ok && e.Code == code
 }
 
 // messageBody is shape (a) of an error's body, and the outside of shape (b).
@@ -64,7 +64,7 @@ type messageBody struct {
 // flatBody is the inside of shape (b), which also comes alone. Pointers are
 // what a reader needs to tell an absent member.
 type flatBody struct {
-	ErrorCode  *int            `json:"errorCode"`
+	ErrorCode  *ErrorCode      `json:"errorCode"`
 	TrackingID string          `json:"trackingId"`
 	Message    string          `json:"message"`
 	Info       json.RawMessage `json:"info,omitempty"`
@@ -76,7 +76,7 @@ type flatBody struct {
 // shape (a), which all official clients understand.
 func (e *Error) Body() []byte {
 	var m messageBody
-	switch ErrorCode(e.Code) {
+	switch e.Code {
 	case CodeDeviceNotOnline, CodeGatewayTimeout:
 		m.Message = string(e.FlatBody())
 	default:
@@ -161,13 +161,13 @@ func (e *Error) fromMessage(m messageBody) {
 // asked last.
 func (e *Error) complete(header string) {
 	if e.Name == "" && e.Code != 0 {
-		e.Name = ErrorCode(e.Code).Name()
+		e.Name = e.Code.Name()
 	}
 	if e.Name == "" {
 		e.Name = cleanMessage(header)
 	}
 	if e.Code == 0 {
-		e.Code = int(CodeByName(e.Name))
+		e.Code = CodeByName(e.Name)
 	}
 }
 

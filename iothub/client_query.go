@@ -1,0 +1,106 @@
+package iothub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// MaxPage is how many rows a page of results may have.
+const MaxPage = 100
+
+// Canonical names of the headers that page results.
+const (
+	headerContinuation = "X-Ms-Continuation"
+	headerMaxItems     = "X-Ms-Max-Item-Count"
+)
+
+// Query runs a query and yields its rows one by one, each a value of its own.
+// Pages of up to pageSize rows are asked for as they are needed; 0 leaves the
+// size to the hub. It ends after an error.
+func (c *Client) Query(ctx context.Context, sql string, pageSize int) iter.Seq2[json.RawMessage, error] {
+	body := marshal(struct {
+		Query string `json:"query"`
+	}{sql})
+	return c.rows(ctx, call{doing: "query", method: http.MethodPost, path: "/devices/query", body: body, repeat: always}, pageSize)
+}
+
+// rows makes a call page by page and yields the rows.
+func (c *Client) rows(ctx context.Context, k call, pageSize int) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		k := k
+		k.header = http.Header{}
+		if pageSize > 0 {
+			k.header.Set(headerMaxItems, strconv.Itoa(pageSize))
+		}
+		for {
+			var p page
+			k.read = p.read
+			if _, err := c.do(ctx, k); err != nil {
+				yield(nil, err)
+				return
+			}
+			for m := membersOf(p.rows); ; {
+				_, row, ok := m.next()
+				if !ok {
+					break
+				}
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if p.next == "" {
+				return
+			}
+			k.header.Set(headerContinuation, p.next)
+		}
+	}
+}
+
+// page is one answer to a paged call.
+type page struct {
+	rows []byte // a JSON array
+	next string // the token of the next page; empty for none
+}
+
+var errPage = errors.New("not a JSON array")
+
+func (p *page) read(header http.Header, body []byte) error {
+	i := skipSpace(body, 0)
+	if !json.Valid(body) || body[i] != '[' {
+		return errPage
+	}
+	p.rows = append([]byte(nil), body...)
+	p.next = header.Get(headerContinuation)
+	return nil
+}
+
+// decoded turns rows into values.
+func decoded[T any](rows iter.Seq2[json.RawMessage, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for row, err := range rows {
+			var v T
+			if err == nil {
+				if err = json.Unmarshal(row, &v); err != nil {
+					err = fmt.Errorf("read a row: %w", err)
+				}
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// parameter returns one more parameter of a URL, nothing for an empty value.
+func parameter(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return "&" + name + "=" + url.QueryEscape(value)
+}
