@@ -14,6 +14,7 @@ import (
 
 	"muster/hub"
 	"muster/internal/memnet"
+	"muster/iothub"
 )
 
 // baseURL is where clients believe the REST side to be; the transport takes every address to Server.REST.
@@ -26,6 +27,7 @@ type Server struct {
 	REST *memnet.Listener // for services, plain HTTP
 
 	transport *http.Transport
+	client    *iothub.Client
 	serving   sync.WaitGroup // one goroutine a listener
 }
 
@@ -34,6 +36,11 @@ func Start(t testing.TB, opts *hub.Options) *Server {
 	t.Helper()
 	s := &Server{Hub: hub.New(opts), MQTT: memnet.Listen("mqtt"), REST: memnet.Listen("rest")}
 	s.transport = &http.Transport{DialContext: s.REST.DialContext, MaxIdleConnsPerHost: 64}
+	var err error
+	s.client, err = iothub.NewClient(s.ConnectionString(), &iothub.ClientOptions{BaseURL: baseURL, Transport: s.transport})
+	if err != nil {
+		t.Fatalf("make a client of the hub: %v", err)
+	}
 	s.serving.Go(func() { _ = s.ServeMQTT(s.MQTT) }) // nil unless somebody else closed the listener
 	s.serving.Go(func() { _ = s.ServeREST(s.REST) })
 	t.Cleanup(func() {
@@ -43,6 +50,9 @@ func Start(t testing.TB, opts *hub.Options) *Server {
 	})
 	return s
 }
+
+// Client returns a service client of the hub, with the policy iothubowner.
+func (s *Server) Client() *iothub.Client { return s.client }
 
 // HTTPClient returns a plain client for requests to URL.
 func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.transport} }
@@ -54,6 +64,7 @@ func (s *Server) URL() string { return baseURL }
 func (s *Server) Close() error {
 	err := s.Hub.Close()
 	s.serving.Wait()
+	s.client.Close()
 	s.transport.CloseIdleConnections()
 	return err
 }
