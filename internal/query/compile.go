@@ -1,9 +1,6 @@
 package query
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // truth is the value of a condition.
 type truth uint8
@@ -154,12 +151,10 @@ func compileMember(n *member) func(Row) truth {
 			texts[value.str] = true
 		}
 	}
-	find := func(v *Value) bool {
-		return slices.ContainsFunc(n.list, func(w Value) bool { return compareValues(opEqual, v, &w) == yes })
-	}
+	find := finder(n.list)
 	if len(texts) >= mapFrom {
 		walk := find
-		find = func(v *Value) bool {
+		find = func(v Value) bool {
 			switch {
 			case v.kind != KindString:
 				return walk(v)
@@ -172,7 +167,7 @@ func compileMember(n *member) func(Row) truth {
 	names, negated := n.path.names, n.negated
 	return func(r Row) truth {
 		v := r.Value(names)
-		result := memberTruth(&v, &kinds, find)
+		result := memberTruth(v, &kinds, find)
 		if negated {
 			return result.not()
 		}
@@ -180,9 +175,22 @@ func compileMember(n *member) func(Row) truth {
 	}
 }
 
+// finder walks the list. It takes the value and not its address, which would
+// move each one to the heap.
+func finder(list []Value) func(Value) bool {
+	return func(v Value) bool {
+		for i := range list {
+			if compareValues(opEqual, &v, &list[i]) == yes {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 // memberTruth is what v = x OR v = y … gives: a constant of another kind
 // compares to undefined, unless one of them equals v.
-func memberTruth(v *Value, kinds *[KindObject + 1]bool, find func(*Value) bool) truth {
+func memberTruth(v Value, kinds *[KindObject + 1]bool, find func(Value) bool) truth {
 	if v.kind == KindUndefined || v.kind == KindObject {
 		return undefined
 	}
