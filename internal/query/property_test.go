@@ -431,6 +431,29 @@ func TestMatchAgreesWithANaiveEvaluator(t *testing.T) {
 	})
 }
 
+// Whatever an expression gives can be asked for.
+func TestArithmeticAgreesWithANaiveEvaluator(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := grower{t}
+		x, twin := g.numeric(4), g.twin()
+		f, ok := x.eval(any(twin)).(float64)
+		if !ok {
+			t.Skip("no number")
+		}
+		c, err := query.ParseCondition(g.inside(x, rankSum) + " = " + strconv.FormatFloat(f, 'g', -1, 64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := query.ParseCondition(c.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row := encoded(t, twin, false); !c.Match(row) || !again.Match(row) {
+			t.Fatalf("%s does not match %s", c, row)
+		}
+	})
+}
+
 func checkRoundTrip(t *testing.T, src string, parse func(string) (string, *query.Condition, error)) {
 	t.Helper()
 	printed, c, err := parse(src)
