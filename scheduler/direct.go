@@ -176,7 +176,11 @@ func (f *fanout) serve(first int) {
 }
 
 // call makes one call and records it, not yet final: the device may have news.
+// A target that reached its worker when time was up already is not called.
 func (f *fanout) call(t *target) {
+	if f.calls.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(f.calls, f.job.ConnectTimeout+f.job.responseTimeout()+hang)
 	reply, err := f.send(ctx, t.id)
 	r := result{reply: reply, err: err, at: f.s.opts.Clock.Now(), cut: context.Cause(ctx)}

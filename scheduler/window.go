@@ -45,6 +45,7 @@ type booking struct {
 type window struct {
 	ticket      uint32
 	job, number uint32
+	id          string // of the hub's job; "" via direct
 	kind        Kind
 	via         Via
 	due         sample.Moment

@@ -1,0 +1,477 @@
+package scheduler_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"muster/internal/sample"
+	"muster/scheduler"
+)
+
+// caller is a fake of a hub's side for direct calls.
+type caller struct {
+	lab      *lab
+	ids      []string      // what every query returns
+	querying time.Duration // how long it takes
+	latency  time.Duration // of a call
+	queryErr error
+	absent   bool // single devices are not there
+	answer   func(id string) (scheduler.Reply, error)
+	deaf     bool // devices receive nothing
+
+	mu          sync.Mutex
+	pausedUntil time.Time
+	flying, top int
+	calls       []scheduler.Call
+	patches     int
+}
+
+func (c *caller) Query(ctx context.Context, condition string) ([]string, error) {
+	select {
+	case <-time.After(c.querying):
+		return c.ids, c.queryErr
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *caller) Exists(context.Context, string) (bool, error) { return !c.absent, nil }
+
+func (c *caller) Invoke(ctx context.Context, id string, call scheduler.Call) (scheduler.Reply, error) {
+	c.mu.Lock()
+	c.calls = append(c.calls, call)
+	c.mu.Unlock()
+	return c.do(ctx, id, sample.Receipt{Kind: sample.MethodReceipt, Name: call.Method, Payload: call.Payload})
+}
+
+func (c *caller) Patch(ctx context.Context, id string, _, desired json.RawMessage) (scheduler.Reply, error) {
+	c.mu.Lock()
+	c.patches++
+	c.mu.Unlock()
+	return c.do(ctx, id, sample.Receipt{Kind: sample.DesiredReceipt, Payload: desired})
+}
+
+func (c *caller) do(ctx context.Context, id string, r sample.Receipt) (scheduler.Reply, error) {
+	reply := scheduler.Reply{Wrote: c.lab.clock.Now(), Attempts: 1, Status: 200}
+	c.mu.Lock()
+	c.flying++
+	c.top = max(c.top, c.flying)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.flying--
+	}()
+	if c.answer != nil {
+		if reply, err := c.answer(id); err != nil || reply.Status != 0 {
+			return reply, err
+		}
+	}
+	c.mu.Lock()
+	pause := time.Until(c.pausedUntil)
+	c.mu.Unlock()
+	select {
+	case <-time.After(max(pause, 0) + c.latency):
+	case <-ctx.Done():
+		return reply, &scheduler.CallError{Outcome: sample.Failed, Wrote: reply.Wrote, Attempts: 1, Err: ctx.Err()}
+	}
+	if !c.deaf && len(r.Payload) > 0 {
+		r.Device, _ = c.lab.fleet.Index(id)
+		r.At = c.lab.clock.Now()
+		ticket := c.lab.s.Received(r)
+		c.lab.s.Answered(ticket, 200, c.lab.clock.Now())
+		if r.Kind == sample.DesiredReceipt {
+			time.AfterFunc(5*ms, func() { c.lab.s.Finished(ticket, c.lab.clock.Now()) })
+		}
+	}
+	return reply, nil
+}
+
+func (c *caller) pause(after, d time.Duration) {
+	time.AfterFunc(after, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.pausedUntil = time.Now().Add(d)
+	})
+}
+
+func directLab(t *testing.T, size int, opts scheduler.Options, jobs ...scheduler.Job) (*lab, *caller) {
+	t.Helper()
+	c := &caller{ids: names(size), latency: 10 * ms}
+	opts.Direct = c
+	l := newLab(t, size, opts, jobs...)
+	c.lab = l
+	return l, c
+}
+
+func direct(change func(*scheduler.Job)) scheduler.Job {
+	return method(func(j *scheduler.Job) {
+		j.Via = scheduler.Direct
+		if change != nil {
+			change(j)
+		}
+	})
+}
+
+func TestDirectJobIsOpenLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 100, scheduler.Options{}, direct(func(j *scheduler.Job) {
+			j.After, j.Rate, j.ResponseTimeout = 3*time.Second, 100, 7*time.Second
+		}))
+		c.latency = 195 * ms
+		start := l.clock.Now()
+		l.run(t)
+		finals := l.finals(t, 0, 0)
+		for device, e := range finals {
+			due := start.Add(3*time.Second + time.Duration(device)*10*ms)
+			want := &sample.Execution{
+				Device: device, Outcome: sample.Succeeded, Final: true, Due: due, Dispatched: due, Received: due.Add(195 * ms),
+				Answered: due.Add(195 * ms), Finished: due.Add(195 * ms), Status: 200, Attempts: 1,
+			}
+			if diff := cmp.Diff(want, e); diff != "" {
+				t.Fatalf("execution of device %d (-want +got):\n%s", device, diff)
+			}
+		}
+		rep := l.repetition(t, 0, 0)
+		want := &sample.Repetition{
+			Status: "completed", Due: start.Add(3 * time.Second), Started: start.Add(3 * time.Second),
+			Ended: start.Add(3*time.Second + 99*10*ms + 195*ms), Targeted: 100, Checked: true,
+		}
+		if diff := cmp.Diff(want, rep); diff != "" || len(finals) != 100 {
+			t.Errorf("%d finals; repetition (-want +got):\n%s", len(finals), diff)
+		}
+		if c.top != 20 {
+			t.Errorf("%d calls on their way at once, want the 20 that 100/s and 195 ms make", c.top)
+		}
+		if call := c.calls[0]; call.Method != "lockDoor" || call.ResponseTimeout != 7*time.Second {
+			t.Errorf("call %+v", call)
+		}
+		if p := l.s.Progress()[0]; p.Done != 100 || p.Outcomes[sample.Succeeded] != 100 || p.Status != "done" {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}
+
+func TestTheQueryCountsFromDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 10, scheduler.Options{}, direct(nil))
+		c.querying = 300 * ms
+		l.run(t)
+		for _, e := range l.finals(t, 0, 0) {
+			if lag, _ := e.Dispatched.Since(e.Due); lag != 300*ms {
+				t.Errorf("lag %v, want the query's 300 ms", lag)
+			}
+		}
+	})
+}
+
+func TestAPauseShowsInTotalAndNotInService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 300, scheduler.Options{}, direct(func(j *scheduler.Job) { j.Rate, j.InFlight = 100, 8 }))
+		c.pause(time.Second, time.Second)
+		l.run(t)
+		var slowTotal, slowService int
+		for _, e := range l.finals(t, 0, 0) {
+			if total, _ := e.Finished.Since(e.Due); total > 500*ms {
+				slowTotal++
+			}
+			if service, _ := e.Finished.Since(e.Dispatched); service > 500*ms {
+				slowService++
+			}
+		}
+		if slowTotal < 45 || slowTotal > 70 {
+			t.Errorf("%d executions took over 500 ms from due, want about the 50 of half the pause", slowTotal)
+		}
+		if slowService != 8 {
+			t.Errorf("%d calls took over 500 ms, want the 8 on their way", slowService)
+		}
+		if c.top != 8 {
+			t.Errorf("%d calls on their way at once", c.top)
+		}
+	})
+}
+
+func TestARateOfZeroCallsAllAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 1000, scheduler.Options{}, direct(nil))
+		l.run(t)
+		if c.top != 1000 {
+			t.Errorf("%d calls on their way at once", c.top)
+		}
+		for device, e := range l.finals(t, 0, 0) {
+			if lag, _ := e.Dispatched.Since(e.Due); lag != 0 {
+				t.Errorf("device %d dispatched %v late", device, lag)
+			}
+		}
+	})
+}
+
+func TestRepliesBecomeOutcomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 5, scheduler.Options{}, direct(nil))
+		c.answer = func(id string) (scheduler.Reply, error) {
+			switch id {
+			case "d1":
+				return scheduler.Reply{Status: 404, Wrote: 1, Attempts: 3}, nil
+			case "d2":
+				return scheduler.Reply{}, &scheduler.CallError{Outcome: sample.Offline, Code: "DeviceNotOnline", Wrote: 1, Attempts: 1}
+			case "d3":
+				return scheduler.Reply{}, &scheduler.CallError{Outcome: sample.TimedOut, Code: "GatewayTimeout", Wrote: 1, Attempts: 1}
+			case "d4":
+				return scheduler.Reply{}, errors.New("broken")
+			}
+			return scheduler.Reply{}, nil
+		}
+		l.run(t)
+		want := map[uint32]string{0: "succeeded", 1: "failed", 2: "offline", 3: "timedOut", 4: "failed"}
+		if diff := cmp.Diff(want, l.outcomes(t, 0, 0)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		finals := l.finals(t, 0, 0)
+		if e := finals[1]; e.Status != 404 || e.Attempts != 3 {
+			t.Errorf("execution %+v", e)
+		}
+		if finals[2].Code != "DeviceNotOnline" {
+			t.Errorf("execution %+v", finals[2])
+		}
+	})
+}
+
+func TestDirectTwinUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := scheduler.Job{
+			Name: "place", Kind: scheduler.Desired, Desired: json.RawMessage(`{"floor":3}`), ConditionText: "*", Via: scheduler.Direct,
+		}
+		tag := scheduler.Job{Name: "tag", Kind: scheduler.Tags, Tags: json.RawMessage(`{"a":1}`), ConditionText: "*", Via: scheduler.Direct, After: time.Second}
+		l, c := directLab(t, 3, scheduler.Options{}, place, tag)
+		l.run(t)
+		for _, e := range l.finals(t, 0, 0) {
+			if took, _ := e.Finished.Since(e.Dispatched); e.Outcome != sample.Succeeded || took != 15*ms {
+				t.Errorf("desired: %+v took %v, want to end with the device's own 204", e, took)
+			}
+		}
+		for _, e := range l.finals(t, 1, 0) {
+			if took, _ := e.Finished.Since(e.Dispatched); e.Outcome != sample.Succeeded || took != 10*ms || e.Received.Seen() {
+				t.Errorf("tags: %+v took %v", e, took)
+			}
+		}
+		if len(l.fleet.applied) != 6 || c.patches != 6 {
+			t.Errorf("applied to %v, %d patches", l.fleet.applied, c.patches)
+		}
+	})
+}
+
+func TestDirectMissingExtraAndForeign(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 10, scheduler.Options{}, direct(nil))
+		l.fleet.match = []uint32{0, 1, 2}
+		c.ids = []string{"d1", "d2", "d2", "d7", "stranger"}
+		time.AfterFunc(5*ms, func() { // a device that this job does not call
+			r := sample.Receipt{Device: 5, Kind: sample.MethodReceipt, Name: "lockDoor", Payload: []byte(`{"lockTime":"10m"}`), At: 1}
+			if l.s.Received(r) != 0 {
+				t.Error("a device that is not called has an execution")
+			}
+		})
+		l.run(t)
+		want := map[uint32]string{1: "succeeded", 2: "succeeded", 7: "succeeded", sample.NoDevice: "notDispatched"}
+		if diff := cmp.Diff(want, l.outcomes(t, 0, 0)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if rep := l.repetition(t, 0, 0); rep.Targeted != 4 || rep.Missing != 1 || rep.Extra != 2 {
+			t.Errorf("repetition %+v", rep)
+		}
+		if u := of[*sample.Unexpected](l.records); len(u) != 1 || u[0].Job != 0 || u[0].TooEarly {
+			t.Errorf("unexpected %+v", u)
+		}
+		if len(c.calls) != 3 {
+			t.Errorf("%d calls, want one a device of the fleet", len(c.calls))
+		}
+	})
+}
+
+func TestDirectJobOnOneDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		job := direct(func(j *scheduler.Job) { j.Device, j.ConditionText, j.Times, j.Every = "d3", "", 2, time.Second })
+		l, _ := directLab(t, 5, scheduler.Options{}, job)
+		l.run(t)
+		for n := range uint32(2) {
+			if diff := cmp.Diff(map[uint32]string{3: "succeeded"}, l.outcomes(t, 0, n)); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+		}
+
+		l, c := directLab(t, 5, scheduler.Options{}, job)
+		c.absent = true
+		l.run(t)
+		for n := range uint32(2) {
+			if rep := l.repetition(t, 0, n); !rep.Skipped || rep.Reason != "device not found: d3" {
+				t.Errorf("repetition %+v", rep)
+			}
+		}
+		if len(c.calls) != 0 {
+			t.Errorf("%d calls", len(c.calls))
+		}
+	})
+}
+
+func TestQueryThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 5, scheduler.Options{}, direct(nil))
+		c.queryErr = errDead
+		if err := l.s.Run(t.Context()); !errors.Is(err, errDead) || !strings.Contains(err.Error(), "job lock: query targets") {
+			t.Errorf("Run = %v", err)
+		}
+		if rep := l.repetition(t, 0, 0); !rep.Skipped || !strings.Contains(rep.Reason, "connection refused") {
+			t.Errorf("repetition %+v", rep)
+		}
+	})
+}
+
+func TestMaximumExecutionTimeOfADirectJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 4, scheduler.Options{}, direct(func(j *scheduler.Job) {
+			j.Rate, j.InFlight, j.MaxExecution = 1, 1, 2500*ms
+		}))
+		c.pause(500*ms, time.Minute)
+		l.run(t)
+		want := map[uint32]string{0: "succeeded", 1: "timedOut", 2: "notDispatched", 3: "notDispatched"}
+		if diff := cmp.Diff(want, l.outcomes(t, 0, 0)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		rep := l.repetition(t, 0, 0)
+		if took, _ := rep.Ended.Since(rep.Due); took != 2500*ms || rep.Reason != "the maximum execution time is over" {
+			t.Errorf("repetition %+v took %v", rep, took)
+		}
+	})
+}
+
+func TestDrainOfADirectJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 6, scheduler.Options{Drain: 2 * time.Second}, direct(func(j *scheduler.Job) {
+			j.Rate, j.Times, j.Every = 1, 3, time.Minute
+		}))
+		c.answer = func(id string) (scheduler.Reply, error) {
+			if id == "d2" {
+				c.mu.Lock()
+				c.pausedUntil = time.Now().Add(time.Hour)
+				c.mu.Unlock()
+			}
+			return scheduler.Reply{}, nil
+		}
+		c.latency = 1500 * ms
+		if took := l.stop(t, 2100*ms); took != 2*time.Second {
+			t.Errorf("drained in %v, want the 2 s that the hanging call gets", took)
+		}
+		want := map[uint32]string{
+			0: "succeeded", 1: "succeeded", 2: "unknown", 3: "notDispatched", 4: "notDispatched", 5: "notDispatched",
+		}
+		if diff := cmp.Diff(want, l.outcomes(t, 0, 0)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if rep := l.repetition(t, 0, 0); rep.Status != "cancelled" || rep.Targeted != 6 {
+			t.Errorf("repetition %+v", rep)
+		}
+		if n := len(of[*sample.Repetition](l.records)); n != 1 {
+			t.Errorf("%d repetitions closed, want the one that began", n)
+		}
+	})
+}
+
+func TestAHighRateKeepsItsSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 20_000, scheduler.Options{}, direct(func(j *scheduler.Job) { j.Rate = 20_000 }))
+		c.latency = ms
+		l.run(t)
+		if c.top > 25 {
+			t.Errorf("%d calls on their way at once, want about 20", c.top)
+		}
+		finals := l.finals(t, 0, 0)
+		for device, e := range finals {
+			if lag, _ := e.Dispatched.Since(e.Due); lag != 0 {
+				t.Fatalf("device %d was dispatched %v late", device, lag)
+			}
+		}
+		if len(finals) != 20_000 {
+			t.Errorf("%d executions", len(finals))
+		}
+	})
+}
+
+func TestJobsRunSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unlock := direct(func(j *scheduler.Job) { j.Name, j.MethodName, j.After = "unlock", "unlockDoor", 2*time.Second })
+		tomorrow := method(func(j *scheduler.Job) {
+			j.Name, j.MethodName, j.At = "later", "other", time.Now().Add(24*time.Hour)
+			j.Times, j.Every = 2, time.Hour
+		})
+		l, _ := directLab(t, 3, scheduler.Options{}, method(nil), unlock, tomorrow)
+		start := time.Now()
+		l.run(t)
+		for job := range uint32(3) {
+			if rep := l.repetition(t, job, 0); rep.Targeted != 3 || rep.Status != "completed" {
+				t.Errorf("repetition %+v", rep)
+			}
+		}
+		jobs := l.hub.jobs
+		for n, want := range []time.Time{start, start.Add(24 * time.Hour), start.Add(25 * time.Hour)} {
+			if !jobs[n].Start.Equal(want) {
+				t.Errorf("job %d of the hub starts at %v, want %v", n, jobs[n].Start, want)
+			}
+		}
+	})
+}
+
+func TestNewReportsEveryFault(t *testing.T) {
+	check := func(name string, opts scheduler.Options, jobs []scheduler.Job, wants ...string) {
+		t.Helper()
+		_, err := scheduler.New(jobs, opts)
+		if err == nil {
+			t.Fatalf("%s: New returned no error", name)
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: New = %v, want %q in it", name, err, want)
+			}
+		}
+	}
+	f := &fleet{size: 1}
+	check("no fleet", scheduler.Options{}, nil, "fleet is required")
+	check("no targets", scheduler.Options{Fleet: f}, []scheduler.Job{method(nil), direct(nil)},
+		"jobs[0].via: hub needs", "jobs[1].via: direct needs", `jobs "lock" and "lock"`)
+	check("values", scheduler.Options{Fleet: f, Service: &hub{}}, []scheduler.Job{{}, {
+		Kind: scheduler.Method, Payload: json.RawMessage(`{`), Rate: -1, InFlight: -1, Times: -1, Every: -1, Device: "d", Mark: true,
+	}, {Kind: scheduler.Desired}, {Kind: scheduler.Tags}},
+		"jobs[0].kind", "jobs[0].conditionText", "jobs[1].methodName", "jobs[1].payload", "jobs[1].rate", "jobs[1].inFlight", "jobs[1].times",
+		"jobs[1].every", "jobs[1].device", "jobs[1].mark: needs a payload that is an object", "jobs[2].desired", "jobs[3].tags")
+}
+
+func TestZeroOptionsRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := scheduler.New(nil, scheduler.Options{Fleet: &fleet{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.Received(sample.Receipt{Device: 1, Kind: sample.MethodReceipt, Name: "x"})
+	})
+}
+
+func ExampleCallError() {
+	err := fmt.Errorf("invoke: %w", &scheduler.CallError{Outcome: sample.Offline, Code: "DeviceNotOnline"})
+	var call *scheduler.CallError
+	fmt.Println(errors.As(err, &call), call)
+	// Output: true offline: DeviceNotOnline
+}
+
+var _ scheduler.Fleet = (*fleet)(nil)

@@ -1,0 +1,50 @@
+package scheduler
+
+import (
+	"time"
+
+	"muster/internal/sample"
+)
+
+// What the tests of this package look at from outside.
+
+type (
+	Constant = constant
+	Cadence  = cadence
+)
+
+func NewConstant(perSecond float64, count uint64) Constant {
+	return constant{perSecond: perSecond, count: count}
+}
+
+var (
+	Canonical = func(doc string) string { return string(canonical([]byte(doc))) }
+	Marked    = func(doc, id string) (string, error) {
+		out, err := marked([]byte(doc), id)
+		return string(out), err
+	}
+)
+
+func NewCadence(every time.Duration, times uint64) Cadence {
+	return cadence{every: every, times: times}
+}
+
+func RowOutcome(kind Kind, status, code string, methodStatus int32, seen bool) sample.Outcome {
+	return rowOutcome(kind, &booking{state: stateOf(status), code: code, status: methodStatus}, seen)
+}
+
+// Booked is what tests read of a booking.
+type Booked struct {
+	Outcome  sample.Outcome
+	Status   int32
+	Code     string
+	Finished bool
+}
+
+func BookCall(kind Kind, reply Reply, err, cut error, received bool) Booked {
+	r := result{reply: reply, err: err, at: 1, cut: cut}
+	b := r.book(kind, received)
+	return Booked{b.outcome, b.status, b.code, b.finished.Seen()}
+}
+
+var ErrMaxExecution = errMaxExecution
