@@ -1,0 +1,61 @@
+# muster: the two commands that matter are `make run` and `make test`.
+
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+BIN     := bin/muster
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum scenarios/*.yaml
+
+.PHONY: build run test check format vet staticcheck tidy bench fuzz soak clean
+
+build: $(BIN)
+
+$(BIN): $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X muster/cmd/muster/internal/cli.version=$(VERSION)' -o $@ ./cmd/muster
+
+# The main job: 10,000 doors on the embedded hub. SCENARIO and ARGS choose others.
+SCENARIO ?= scenarios/lockdoor-10k.yaml
+run: build
+	$(BIN) run $(ARGS) $(SCENARIO)
+
+# The race detector needs a C compiler; without one the tests run all the same.
+RACE := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race)
+test:
+	@test -n "$(RACE)" || echo "no C compiler: testing without the race detector"
+	$(GO) test $(RACE) ./...
+
+# What CI runs.
+check: tidy format vet staticcheck test
+
+tidy:
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+
+format:
+	@out=$$($(TOOL) mvdan.cc/gofumpt -l .); test -z "$$out" || { echo "not formatted by gofumpt:"; echo "$$out"; exit 1; }
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
+
+# Numbers, no verdicts: see docs/performance.md.
+bench: build
+	$(GO) run ./bench -muster $(BIN)
+
+# Each fuzz target for FUZZTIME.
+FUZZTIME ?= 30s
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# Many counts of every test, for what shows up seldom.
+soak:
+	$(GO) test -race -count 20 -timeout 60m ./...
+
+clean:
+	rm -rf bin results

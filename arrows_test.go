@@ -1,0 +1,103 @@
+// Package muster_test holds the module's house rules.
+package muster_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// A forbidden edge: no package under from may import one under to.
+type forbidden struct{ from, to, reason string }
+
+var arrows = []forbidden{
+	{"muster/hub", "muster/fleet", "hub and devices meet on the wire, so that what works here works on a real hub"},
+	{"muster/hub", "muster/scheduler", "the hub runs its own jobs and knows nothing of who measures them"},
+	{"muster/hub", "muster/report", "the hub's numbers reach a report only through its public side"},
+	{"muster/hub", "muster/harness", "the hub is a product of its own, usable without a run"},
+	{"muster/hub", "muster/internal/sample", "what the hub books is read from its rows, not from its memory"},
+	{"muster/fleet", "muster/hub", "hub and devices meet on the wire"},
+	{"muster/scheduler", "muster/hub", "a job must run on any hub"},
+	{"muster/report", "muster/hub", "a report reads a folder"},
+	{"muster/fleet", "muster/scheduler", "devices do not know of jobs: they are told nothing on a real hub either"},
+	{"muster/fleet", "muster/report", "a run writes samples; a report reads them"},
+	{"muster/scheduler", "muster/fleet", "scheduler declares the interfaces that it drives"},
+	{"muster/scheduler", "muster/report", "a run writes samples; a report reads them"},
+	{"muster/scheduler", "muster/iothub", "the harness adapts a hub's client to what scheduler needs"},
+	{"muster/report", "muster/fleet", "a report is made from the folder alone"},
+	{"muster/report", "muster/scheduler", "a report is made from the folder alone"},
+	{"muster/report", "muster/scenarios", "a report is made from the folder alone, also by a later version"},
+	{"muster/scenarios", "muster/fleet", "a scenario can be checked without anything that runs it"},
+	{"muster/scenarios", "muster/scheduler", "a scenario can be checked without anything that runs it"},
+	{"muster/scenarios", "muster/report", "a scenario can be checked without anything that runs it"},
+	{"muster/scenarios", "muster/hub", "a scenario can be checked without anything that runs it"},
+	{"muster/scenarios", "muster/iothub", "a scenario can be checked without anything that runs it"},
+	{"muster/iothub", "muster/hub", "the protocol as a client sees it knows nothing of the embedded hub"},
+	{"muster/iothub", "muster/internal", "the protocol is an API for other programs and stands alone"},
+	{"muster/iothub", "muster/fleet", "the protocol stands alone"},
+	{"muster/fleet", "muster/fleet/paho", "a fleet is given its driver"},
+	{"muster/fleet/paho", "muster/internal/mqtt", "a driver that is tested against our codec must not be made of it"},
+	{"muster/internal", "muster/harness", "internal is the ground: nothing in it imports a room above"},
+	{"muster/internal", "muster/hub", "internal is the ground"},
+	{"muster/internal", "muster/iothub", "internal is the ground"},
+	{"muster/internal", "muster/fleet", "internal is the ground"},
+	{"muster/internal", "muster/scheduler", "internal is the ground"},
+	{"muster/internal", "muster/report", "internal is the ground"},
+	{"muster/internal", "muster/scenarios", "internal is the ground"},
+	{"muster/harness", "muster/cmd", "only the command knows arguments and exit statuses"},
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	edges := 0
+	for _, p := range packages(t) {
+		for _, imported := range p.Imports {
+			if !under(imported, "muster") {
+				continue
+			}
+			edges++
+			for _, a := range arrows {
+				// fleet and fleet/paho are one room, except where a rule names the inner one.
+				if under(p.ImportPath, a.from) && under(imported, a.to) && !under(p.ImportPath, a.to) {
+					t.Errorf("%s imports %s: %s", p.ImportPath, imported, a.reason)
+				}
+			}
+		}
+	}
+	if edges == 0 {
+		t.Error("no import between packages of this module was seen")
+	}
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+// packages lists the module's packages as go list does. Imports of test files
+// are not among them: a test may bring two rooms together.
+func packages(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+func under(path, room string) bool {
+	return path == room || strings.HasPrefix(path, room+"/")
+}

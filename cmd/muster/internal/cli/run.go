@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"muster/fleet"
+	"muster/fleet/paho"
+	"muster/harness"
+	"muster/report"
+	"muster/scenarios"
+)
+
+type runFlags struct {
+	out       string
+	set       []string
+	devices   int
+	seed      uint64
+	driver    string
+	progress  string
+	drain     time.Duration
+	inProcess bool
+	verbose   bool
+}
+
+func newRun(stdio Stdio) *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a scenario and report",
+		Long: `Run a scenario: bring up the embedded hub, connect the fleet, fire the jobs, write the
+results folder and print the verdict.
+
+The first interrupt drains: nothing more is begun, what has begun is awaited for --drain,
+and the results are written. A second one kills.`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&flags.out, "out", "o", "", "folder for the results (default results/<start time>-<scenario>)")
+	f.StringArrayVar(&flags.set, "set", nil, "change a value of the scenario, as in jobs.lock.repeat.times=2 (repeatable)")
+	f.IntVar(&flags.devices, "devices", 0, "scale the fleet to this many devices in all")
+	f.Uint64Var(&flags.seed, "seed", 0, "seed of everything random (default: the scenario's)")
+	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
+	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
+	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
+	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process")
+	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log every connection and request")
+	cmd.RunE = action(func(ctx context.Context, args []string) error {
+		return runScenario(ctx, args[0], flags, f, stdio)
+	})
+	return cmd
+}
+
+func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.FlagSet, stdio Stdio) error {
+	opts, err := flags.options(stdio)
+	if err != nil {
+		return err
+	}
+	show, err := newProgress(flags.progress, stdio.Err)
+	if err != nil {
+		return err
+	}
+	load := scenarios.Options{Set: flags.set, Devices: flags.devices}
+	if set.Changed("seed") {
+		load.Seed = &flags.seed
+	}
+	s, err := loadScenario(file, load)
+	if err != nil {
+		return err
+	}
+	printWarnings(stdio.Err, s.Warnings)
+	opts.Args = shownArgs(file, set)
+	opts.Observe = show.observe
+	result, err := harness.Run(ctx, s, opts)
+	show.close()
+	if result == nil || result.Report == nil {
+		return err
+	}
+	if werr := printReport(result.Report, stdio); werr != nil {
+		return errors.Join(err, werr)
+	}
+	if err != nil {
+		return withStatus(exitFailed, err)
+	}
+	return verdictStatus(result.Report.Summary.Verdict)
+}
+
+// options checks the flags that the scenario has no part in.
+func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
+	if f.devices < 0 {
+		return nil, withStatus(exitUsage, fmt.Errorf("--devices %d: must not be negative", f.devices))
+	}
+	if f.drain <= 0 {
+		return nil, withStatus(exitUsage, fmt.Errorf("--drain %v: must be above 0", f.drain))
+	}
+	drivers := map[string]fleet.Driver{"paho": paho.Driver{}}
+	driver, ok := drivers[f.driver]
+	if !ok {
+		return nil, withStatus(exitUsage, fmt.Errorf("--driver %s: unknown driver; this version has paho", f.driver))
+	}
+	opts := &harness.Options{
+		Out: f.out, Driver: driver, DriverName: f.driver, Drain: f.drain, Version: version,
+		Logger: newLogger(stdio.Err, f.verbose),
+	}
+	if !f.inProcess {
+		opts.StartHub = startSelf(stdio.Err)
+	}
+	return opts, nil
+}
+
+// shownArgs returns the arguments for run.json. The values of --set stay out:
+// a scenario may hold a secret, and its resolved form masks them.
+func shownArgs(file string, set *pflag.FlagSet) []string {
+	args := []string{"run", file}
+	set.Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		if f.Name == "set" {
+			value = "(see scenario.yaml)"
+		}
+		args = append(args, "--"+f.Name+"="+value)
+	})
+	return args
+}
+
+// verdictStatus returns nil for a pass, else the verdict's exit status. The
+// report has said why.
+func verdictStatus(v report.Verdict) error {
+	statuses := map[report.Verdict]int{
+		report.Pass: exitPass, report.Fail: exitThreshold, report.Invalid: exitInvalid,
+		report.Interrupted: exitInterrupted, report.Incomplete: exitFailed,
+	}
+	status, ok := statuses[v]
+	if !ok {
+		status = exitThreshold // no data is never a pass
+	}
+	if status == exitPass {
+		return nil
+	}
+	return withStatus(status, nil)
+}

@@ -1,0 +1,166 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"muster/fleet"
+	"muster/internal/sample"
+	"muster/report"
+	"muster/scenarios"
+	"muster/scheduler"
+)
+
+// The functions of this file translate a scenario into what each room takes.
+
+func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
+	s := r.scenario
+	return fleet.Config{
+		Seed:     s.Seed,
+		Groups:   groupsOf(s),
+		HostName: r.hub.ConnectionString.HostName,
+		Connect: fleet.Connect{
+			Rate: s.Connect.Rate, InFlight: s.Connect.InFlight, Timeout: s.Connect.Timeout, KeepAlive: s.Connect.KeepAlive,
+			BackoffBase: s.Connect.Backoff.Base, BackoffCap: s.Connect.Backoff.Cap,
+		},
+		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
+		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,
+	}
+}
+
+func groupsOf(s *scenarios.Scenario) []fleet.Group {
+	groups := make([]fleet.Group, len(s.Fleet))
+	for i, g := range s.Fleet {
+		methods := make(map[string]fleet.Method, len(g.Methods))
+		for name, m := range g.Methods {
+			methods[name] = fleet.Method{
+				Status: m.Status, Response: m.Response, Latency: latencyOf(m.Latency),
+				FailureRate: m.FailureRate, FailureStatus: m.FailureStatus, SilenceRate: m.SilenceRate,
+			}
+		}
+		groups[i] = fleet.Group{
+			Name: g.Name, Devices: g.Devices, ID: g.ID.Template,
+			Tags: g.Tags.Tree, Desired: g.Desired.Tree, Reported: g.Reported.Tree,
+			Methods: methods, EchoDesired: g.EchoDesired,
+		}
+	}
+	return groups
+}
+
+func latencyOf(l scenarios.Latency) fleet.Latency {
+	kind := fleet.Constant
+	if l.Kind == scenarios.LogNormal {
+		kind = fleet.Lognormal
+	}
+	return fleet.Latency{Kind: kind, Median: l.Median, Sigma: l.Sigma}
+}
+
+func jobsOf(s *scenarios.Scenario) []scheduler.Job {
+	jobs := make([]scheduler.Job, len(s.Jobs))
+	for i, j := range s.Jobs {
+		job := scheduler.Job{
+			Name: j.Name, Condition: j.Condition, ConditionText: j.QueryCondition, Device: j.DeviceID,
+			After: j.After, At: j.At, Times: j.Times, Every: j.Every, MaxExecution: j.MaxExecution,
+			Rate: j.Rate, InFlight: j.InFlight, Mark: j.Mark, Settle: j.Settle, Via: scheduler.Hub,
+		}
+		if j.Via == scenarios.Direct {
+			job.Via = scheduler.Direct
+		}
+		switch {
+		case j.CloudToDeviceMethod != nil:
+			m := j.CloudToDeviceMethod
+			job.Kind = scheduler.Method
+			job.MethodName, job.Payload = m.MethodName, m.Payload
+			job.ResponseTimeout, job.ConnectTimeout = m.ResponseTimeout, m.ConnectTimeout
+		case j.UpdateTwin.Desired != nil:
+			job.Kind = scheduler.Desired
+			job.Tags, job.Desired = j.UpdateTwin.Tags, j.UpdateTwin.Desired
+		default:
+			job.Kind = scheduler.Tags
+			job.Tags = j.UpdateTwin.Tags
+		}
+		jobs[i] = job
+	}
+	return jobs
+}
+
+// headerOf returns run.json as it is known when the run begins.
+func (r *run) headerOf() *report.Run {
+	s := r.scenario
+	h := &report.Run{
+		MusterVersion: r.opts.Version, GoVersion: runtime.Version(),
+		Scenario: s.Name, Seed: s.Seed, Host: hostOf(),
+		Limits: report.Limits{Descriptors: int64(r.opts.Limits.Descriptors), Ports: int64(r.opts.Limits.Ports)},
+		Args:   r.opts.Args, Driver: r.opts.DriverName, StartedAt: r.clock.Epoch(), Warnings: s.Warnings,
+		Target: report.Target{Kind: "embedded", Transport: string(s.Target.Embedded.Transport), JobRate: s.Target.Embedded.JobRate},
+	}
+	for _, g := range s.Fleet {
+		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})
+	}
+	for _, j := range s.Jobs {
+		condition := j.QueryCondition
+		if j.DeviceID != "" {
+			condition = "deviceId = '" + j.DeviceID + "'"
+		}
+		h.Jobs = append(h.Jobs, report.RunJob{
+			Name: j.Name, Type: string(j.Type), Via: string(j.Via), QueryCondition: condition, Repetitions: j.Times,
+		})
+	}
+	for _, t := range s.Thresholds {
+		h.Thresholds = append(h.Thresholds, t.Text)
+	}
+	return h
+}
+
+func hostOf() report.Host {
+	h := report.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.GOMAXPROCS(0)}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		h.MemoryBytes = memoryTotal(string(text))
+	}
+	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		h.Kernel = strings.TrimSpace(string(text))
+	}
+	return h
+}
+
+// memoryTotal reads the MemTotal line of /proc/meminfo.
+func memoryTotal(meminfo string) int64 {
+	for line := range strings.Lines(meminfo) {
+		fields := strings.Fields(line)
+		if len(fields) >= 2 && fields[0] == "MemTotal:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			if err == nil {
+				return kib * 1024
+			}
+		}
+	}
+	return 0
+}
+
+// openFolder makes the results folder with all that is known before the run.
+func (r *run) openFolder() error {
+	dir := r.opts.Out
+	if _, err := os.Stat(filepath.Join(dir, "run.json")); err == nil {
+		return fmt.Errorf("open results folder %s: it holds a run already", dir)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("open results folder: %w", err)
+	}
+	resolved, err := r.scenario.Resolved()
+	if err != nil {
+		return fmt.Errorf("write the resolved scenario: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), resolved, 0o666); err != nil {
+		return fmt.Errorf("write the resolved scenario: %w", err)
+	}
+	r.header = r.headerOf()
+	if err := report.WriteRun(dir, r.header); err != nil {
+		return err
+	}
+	r.samples, err = sample.Create(dir, nil)
+	return err
+}

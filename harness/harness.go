@@ -1,0 +1,144 @@
+// Package harness is one run from start to end: the hub is brought up, the
+// fleet registered and connected, the jobs fired, and the report written.
+//
+// Run is the API for programs that want a load test without the command line:
+// it takes a scenario and gives back the folder of results and the report.
+//
+// # Concurrency
+//
+// Run blocks and leaves nothing running: no goroutine, no connection, no
+// child process. Several runs may go on at once in one process, but they
+// share its processor, and so their numbers are worth little.
+package harness
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"muster/fleet"
+	"muster/fleet/paho"
+	"muster/iothub"
+	"muster/scenarios"
+	"muster/scheduler"
+)
+
+// Options are the settings of a run that are not the scenario's. The zero
+// value is valid.
+type Options struct {
+	// Out is the folder for the results, which must not hold a run yet.
+	// Default results/<start time>-<scenario>.
+	Out string
+	// StartHub starts the embedded hub. Default: in this process, on loopback
+	// TCP or in memory, as the scenario says. A hub in memory is always in
+	// this process.
+	StartHub StartHub
+	// Driver is the MQTT client under the devices, and DriverName what the
+	// report calls it. Default paho.
+	Driver     fleet.Driver
+	DriverName string
+	// Drain is how long an interrupted run waits for what it has begun.
+	// Default 10 s.
+	Drain time.Duration
+	// Observe is told how the run goes, about four times a second, from one
+	// goroutine. Default nobody.
+	Observe func(Progress)
+	// Wakes is the canary that shows whether the generator was saturated.
+	// Default a connection of this process to itself, or a pipe if the hub is
+	// in memory.
+	Wakes WakeSource
+	// Limits are the limits to check before the run. Default those of this host.
+	Limits *Limits
+	// Version and Args are written to run.json. Secrets do not belong in Args.
+	Version string
+	Args    []string
+	// Logger takes what goes wrong on the way. Default nowhere.
+	Logger *slog.Logger
+}
+
+// resolved returns the options with their defaults for s filled in.
+func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
+	var r Options
+	if o != nil {
+		r = *o
+	}
+	if r.Out == "" {
+		r.Out = filepath.Join("results", start.UTC().Format("20060102T150405Z")+"-"+s.Name)
+	}
+	memory := inMemory(s)
+	if r.StartHub == nil || memory {
+		r.StartHub = startInside
+	}
+	if r.Driver == nil {
+		r.Driver, r.DriverName = paho.Driver{}, "paho"
+	}
+	if r.Drain <= 0 {
+		r.Drain = 10 * time.Second
+	}
+	if r.Observe == nil {
+		r.Observe = func(Progress) {}
+	}
+	if r.Wakes == nil {
+		r.Wakes = loopbackWakes
+		if memory {
+			r.Wakes = pipeWakes
+		}
+	}
+	if r.Limits == nil {
+		limits := HostLimits()
+		r.Limits = &limits
+	}
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+// StartHub starts a hub that serves until its Stop is called.
+type StartHub func(ctx context.Context, opts HubOptions) (*Hub, error)
+
+// HubOptions are what a scenario asks of the embedded hub.
+type HubOptions struct {
+	JobRate float64 // job executions dispatched a second; 0 is as fast as it can
+	Memory  bool    // serve in memory, not on a network
+	Logger  *slog.Logger
+}
+
+// Hub is a running hub as a run uses it.
+type Hub struct {
+	ConnectionString iothub.ConnectionString
+	BaseURL          string
+	Transport        http.RoundTripper // nil for a hub on the network
+	Dial             fleet.DialFunc    // opens a device's connection
+	Inside           bool              // it runs in this process
+	Done             <-chan struct{}   // closed when it has ended
+	Ended            func() error      // how it ended, after Done
+	Stop             func() error      // ends it and waits until it has ended
+}
+
+// Check reports everything in a loaded scenario that a run would refuse
+// before it starts.
+func Check(s *scenarios.Scenario) error {
+	return scheduler.Conflicts(jobsOf(s))
+}
+
+// Describe says in one line what a scenario does.
+func Describe(s *scenarios.Scenario) string {
+	names := make([]string, len(s.Jobs))
+	repetitions := 0
+	for i, j := range s.Jobs {
+		names[i] = j.Name
+		repetitions += j.Times
+	}
+	return fmt.Sprintf("%d devices, %d jobs (%s) in %d repetitions, %d thresholds",
+		s.Devices(), len(s.Jobs), strings.Join(names, ", "), repetitions, len(s.Thresholds))
+}
+
+func inMemory(s *scenarios.Scenario) bool {
+	return s.Target.Embedded != nil && s.Target.Embedded.Transport == scenarios.Memory
+}
+

@@ -1,0 +1,130 @@
+package harness
+
+import (
+	"context"
+	"math"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"muster/internal/sample"
+)
+
+// healthEvery is how often the generator and the hub give account of themselves.
+const healthEvery = time.Second
+
+// health records how the generator itself fares.
+type health struct {
+	clock   *sample.Clock
+	samples *sample.Writer
+
+	mu    sync.Mutex // guards the fields below
+	wakes []sample.Wake
+	late  time.Duration
+}
+
+// wake takes one canary message; it is the emit function of a WakeSource.
+func (h *health) wake(w sample.Wake, late time.Duration) {
+	h.mu.Lock()
+	h.wakes = append(h.wakes, w)
+	h.late = max(h.late, late)
+	h.mu.Unlock()
+}
+
+// run records once a second until ctx ends, and then once more.
+func (h *health) run(ctx context.Context) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			h.record()
+			return nil
+		case <-tick.C:
+			h.record()
+		}
+	}
+}
+
+func (h *health) record() {
+	h.mu.Lock()
+	wakes, late := h.wakes, h.late
+	h.wakes, h.late = make([]sample.Wake, 0, len(wakes)), 0
+	h.mu.Unlock()
+	cpu, maxRSS := processUsage()
+	h.samples.Write(&sample.Health{
+		At: h.clock.Now(), Wakes: wakes, TimerLate: late,
+		CPU: cpu, RSS: residentBytes(), MaxRSS: maxRSS,
+		GCPauseP99: gcPauseP99(), Goroutines: int64(runtime.NumGoroutine()),
+		Descriptors: openDescriptors(), ClockStep: h.clock.Step(),
+	})
+}
+
+// processUsage returns this process's CPU time and the most it was resident.
+func processUsage() (cpu time.Duration, maxRSS int64) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, 0
+	}
+	cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return cpu, u.Maxrss * 1024 // Linux counts KiB
+}
+
+// residentBytes reads the second field of /proc/self/statm; 0 where there is none.
+func residentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// openDescriptors counts the open files of this process. Linux since 6.2
+// gives the number as the folder's size; elsewhere it is 0, since listing ten
+// thousand of them every second would disturb the run that it watches.
+func openDescriptors() int64 {
+	info, err := os.Stat("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// gcPauseP99 returns the 99th percentile of the garbage collector's pauses
+// since the process started, as the upper bound of its bucket.
+func gcPauseP99() time.Duration {
+	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindFloat64Histogram {
+		return 0
+	}
+	h := s[0].Value.Float64Histogram()
+	var total, seen uint64
+	for _, n := range h.Counts {
+		total += n
+	}
+	for i, n := range h.Counts {
+		seen += n
+		if n > 0 && float64(seen) >= 0.99*float64(total) {
+			upper := h.Buckets[i+1]
+			if math.IsInf(upper, 1) {
+				upper = h.Buckets[i]
+			}
+			return time.Duration(upper * float64(time.Second))
+		}
+	}
+	return 0
+}

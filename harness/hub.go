@@ -1,0 +1,110 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"muster/hub"
+	"muster/iothub"
+	"muster/internal/sample"
+)
+
+// startHub brings the target up and makes the client that jobs go through.
+func (r *run) startHub(ctx context.Context) error {
+	embedded := r.scenario.Target.Embedded
+	h, err := r.opts.StartHub(ctx, HubOptions{JobRate: embedded.JobRate, Memory: inMemory(r.scenario), Logger: r.opts.Logger})
+	if err != nil {
+		return err
+	}
+	r.hub = h
+	r.client, err = iothub.NewClient(h.ConnectionString, &iothub.ClientOptions{
+		BaseURL: h.BaseURL, Transport: h.Transport, Logger: r.opts.Logger,
+	})
+	if err != nil {
+		r.stopHub()
+		return fmt.Errorf("make the hub's client: %w", err)
+	}
+	return nil
+}
+
+func (r *run) stopHub() {
+	if err := r.hub.Stop(); err != nil {
+		r.opts.Logger.Warn("the hub did not end well", "error", err)
+	}
+}
+
+// watchHub ends the run when the hub ends before it.
+func (r *run) watchHub(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.hub.Done:
+	}
+	if ctx.Err() != nil {
+		return nil // both: it was stopped
+	}
+	if err := r.hub.Ended(); err != nil {
+		return fmt.Errorf("%w: %w", ErrHubDied, err)
+	}
+	return ErrHubDied
+}
+
+// accountHub records the hub's own account of itself once a second.
+func (r *run) accountHub(ctx context.Context) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		if err := r.recordHub(ctx); err != nil && ctx.Err() == nil {
+			r.opts.Logger.Debug("no account of the hub", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// recordHub asks the hub for its account. The endpoint is muster's own: a
+// real hub has none.
+func (r *run) recordHub(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healthEvery)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.hub.BaseURL+"/muster/stats", nil)
+	if err != nil {
+		return err
+	}
+	cs := r.hub.ConnectionString
+	req.Header.Set("Authorization", iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour)))
+	transport := r.hub.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("get /muster/stats: %s", resp.Status)
+	}
+	var account struct {
+		hub.Stats
+		CPUSeconds  float64 `json:"cpuSeconds"`
+		RSSBytes    int64   `json:"rssBytes"`
+		MaxRSSBytes int64   `json:"maxRSSBytes"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&account); err != nil {
+		return fmt.Errorf("get /muster/stats: %w", err)
+	}
+	stats := &sample.HubStats{At: r.clock.Now(), Connections: account.Connections, SlowClosed: account.SlowClosed}
+	if !r.hub.Inside { // a hub inside has no process of its own to account for
+		stats.CPU = time.Duration(account.CPUSeconds * float64(time.Second))
+		stats.RSS, stats.MaxRSS = account.RSSBytes, account.MaxRSSBytes
+	}
+	r.samples.Write(stats)
+	return nil
+}

@@ -1,0 +1,220 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"muster/fleet"
+	"muster/internal/sample"
+	"muster/iothub"
+	"muster/scheduler"
+)
+
+// hubJobs lets the scheduler run jobs on a hub: scheduler.Service and
+// scheduler.Canceller over the hub's REST client.
+type hubJobs struct{ client *iothub.Client }
+
+func (h hubJobs) CreateJob(ctx context.Context, r scheduler.JobRequest) error {
+	request := iothub.JobRequest{
+		JobID: r.ID, QueryCondition: r.Condition, StartTime: iothub.Time{Time: r.Start},
+		MaxExecutionTimeInSeconds: int(r.MaxExecution / time.Second),
+	}
+	if r.Kind == scheduler.Method {
+		request.Type = iothub.JobMethod
+		request.CloudToDeviceMethod = &iothub.Method{
+			MethodName: r.MethodName, Payload: r.Payload,
+			ResponseTimeoutInSeconds: wholeSeconds(r.ResponseTimeout), ConnectTimeoutInSeconds: wholeSeconds(r.ConnectTimeout),
+		}
+	} else {
+		request.Type = iothub.JobTwin
+		request.UpdateTwin = iothub.NewJobTwinUpdate(r.Tags, r.Desired)
+	}
+	_, err := h.client.CreateJob(ctx, request)
+	return err
+}
+
+func (h hubJobs) JobStatus(ctx context.Context, id string) (scheduler.JobStatus, error) {
+	job, err := h.client.Job(ctx, id)
+	if err != nil {
+		return scheduler.JobStatus{}, err
+	}
+	status := scheduler.JobStatus{Status: string(job.Status), Reason: job.FailureReason, Start: job.StartTime.Time}
+	if s := job.DeviceJobStatistics; s != nil {
+		status.Stats = &sample.Statistics{
+			Devices: int64(s.DeviceCount), Failed: int64(s.FailedCount), Succeeded: int64(s.SucceededCount),
+			Running: int64(s.RunningCount), Pending: int64(s.PendingCount),
+		}
+	}
+	return status, nil
+}
+
+func (h hubJobs) Rows(ctx context.Context, id string, yield func(scheduler.Row) error) error {
+	for row, err := range h.client.DeviceJobs(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if err := yield(rowOf(row)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rowOf(d iothub.DeviceJob) scheduler.Row {
+	row := scheduler.Row{Device: d.DeviceID, Status: string(d.Status), Start: d.StartTimeUTC.Time, End: d.EndTimeUTC.Time}
+	if d.Error != nil {
+		row.Code = d.Error.Code
+	}
+	if d.Outcome != nil && d.Outcome.DeviceMethodResponse != nil {
+		row.MethodStatus = int32(d.Outcome.DeviceMethodResponse.Status)
+	}
+	return row
+}
+
+func (h hubJobs) CancelJob(ctx context.Context, id string) error {
+	_, err := h.client.CancelJob(ctx, id)
+	return err
+}
+
+// hubCalls lets the scheduler call devices one by one: scheduler.Caller and
+// scheduler.Exister over the hub's REST client.
+type hubCalls struct {
+	client *iothub.Client
+	clock  *sample.Clock
+}
+
+func (h hubCalls) Query(ctx context.Context, condition string) ([]string, error) {
+	sql := "SELECT * FROM devices"
+	if condition != "*" {
+		sql += " WHERE " + condition
+	}
+	var ids []string
+	for row, err := range h.client.Query(ctx, sql, 0) {
+		if err != nil {
+			return nil, err
+		}
+		var device struct {
+			DeviceID string `json:"deviceId"`
+		}
+		if err := json.Unmarshal(row, &device); err != nil {
+			return nil, err
+		}
+		ids = append(ids, device.DeviceID)
+	}
+	return ids, nil
+}
+
+func (h hubCalls) Exists(ctx context.Context, deviceID string) (bool, error) {
+	_, err := h.client.Device(ctx, deviceID)
+	if iothub.HasCode(err, iothub.CodeDeviceNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (h hubCalls) Invoke(ctx context.Context, deviceID string, call scheduler.Call) (scheduler.Reply, error) {
+	timing := &callTiming{clock: h.clock}
+	result, err := h.client.InvokeMethod(timing.watch(ctx), deviceID, iothub.Method{
+		MethodName: call.Method, Payload: call.Payload,
+		ResponseTimeoutInSeconds: wholeSeconds(call.ResponseTimeout), ConnectTimeoutInSeconds: wholeSeconds(call.ConnectTimeout),
+	})
+	return timing.reply(result.Status, result.Payload, err)
+}
+
+func (h hubCalls) Patch(ctx context.Context, deviceID string, tags, desired json.RawMessage) (scheduler.Reply, error) {
+	timing := &callTiming{clock: h.clock}
+	_, err := h.client.PatchTwin(timing.watch(ctx), deviceID, iothub.NewTwinPatch(tags, desired), "*")
+	return timing.reply(0, nil, err)
+}
+
+// callTiming takes the moment when a call's first request was written and
+// counts its attempts. A call uses it from one goroutine at a time.
+type callTiming struct {
+	clock *sample.Clock
+	wrote sample.Moment
+	trace iothub.Trace
+}
+
+func (t *callTiming) watch(ctx context.Context) context.Context {
+	t.trace.Wrote = func(int) {
+		if !t.wrote.Seen() {
+			t.wrote = t.clock.Now()
+		}
+	}
+	return iothub.WithTrace(ctx, &t.trace)
+}
+
+func (t *callTiming) reply(status int, payload json.RawMessage, err error) (scheduler.Reply, error) {
+	if err == nil {
+		return scheduler.Reply{Wrote: t.wrote, Attempts: t.trace.Attempts, Status: status, Payload: payload}, nil
+	}
+	failed := &scheduler.CallError{Outcome: sample.Failed, Wrote: t.wrote, Attempts: t.trace.Attempts, Err: err}
+	var refused *iothub.Error
+	switch {
+	case errors.As(err, &refused):
+		failed.Code = refused.Name
+		failed.Outcome = outcomeOf(refused)
+	case errors.Is(err, context.DeadlineExceeded):
+		failed.Outcome = sample.TimedOut
+	}
+	return scheduler.Reply{}, failed
+}
+
+func outcomeOf(e *iothub.Error) sample.Outcome {
+	switch e.Code {
+	case iothub.CodeDeviceNotOnline:
+		return sample.Offline
+	case iothub.CodeGatewayTimeout:
+		return sample.TimedOut
+	}
+	return sample.Failed
+}
+
+func wholeSeconds(d time.Duration) *int {
+	if d <= 0 {
+		return nil
+	}
+	return new(int(d / time.Second))
+}
+
+// relay passes what devices tell on to the scheduler, which is made after the
+// fleet that it needs.
+type relay struct{ to *scheduler.Scheduler }
+
+func (r *relay) Received(receipt sample.Receipt) uint64 { return r.to.Received(receipt) }
+func (r *relay) Answered(ticket uint64, status int32, at sample.Moment) {
+	r.to.Answered(ticket, status, at)
+}
+func (r *relay) Finished(ticket uint64, at sample.Moment) { r.to.Finished(ticket, at) }
+
+// build makes the fleet and the scheduler, each of which knows the other
+// through an interface of its own, and names the devices in the samples.
+func (r *run) build() (*fleet.Fleet, *scheduler.Scheduler, error) {
+	observer := new(relay)
+	f, err := fleet.New(r.fleetConfig(observer))
+	if err != nil {
+		return nil, nil, err
+	}
+	observer.to, err = scheduler.New(jobsOf(r.scenario), scheduler.Options{
+		Clock: r.clock, Samples: r.samples, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
+		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range f.Len() {
+		id := f.Identity(i)
+		r.samples.Write(&sample.Device{Index: id.Index, ID: id.ID, Group: id.Group})
+	}
+	r.fleet.Store(f)
+	r.scheduler.Store(observer.to)
+	return f, observer.to, nil
+}
+
+// register makes the fleet's identities and twins on the hub.
+func (r *run) register(ctx context.Context, f *fleet.Fleet) error {
+	r.enter(Registering)
+	return f.Register(ctx, r.client)
+}

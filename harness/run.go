@@ -1,0 +1,203 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"muster/fleet"
+	"muster/iothub"
+	"muster/internal/sample"
+	"muster/report"
+	"muster/scenarios"
+	"muster/scheduler"
+)
+
+// ErrHubDied is the cause of a run that ended because its hub did.
+var ErrHubDied = errors.New("the hub ended in the middle of the run")
+
+// How a run ended, as sample.End has it.
+const (
+	endCompleted   = "completed"
+	endInterrupted = "interrupted"
+	endFailed      = "failed"
+)
+
+// Result is what a run leaves.
+type Result struct {
+	Dir    string         // the folder of results
+	Report *report.Report // made from the folder
+}
+
+// Run runs s to its end and reports. If ctx ends before the run does, what has
+// begun is awaited for Options.Drain and the verdict is interrupted. After a
+// fault in the middle of the run, such as a hub that died, it returns both the
+// error and the report of what was measured until then.
+func Run(ctx context.Context, s *scenarios.Scenario, opts *Options) (*Result, error) {
+	r, err := newRun(s, opts)
+	if err != nil {
+		return nil, err
+	}
+	end := sample.End{Reason: endCompleted}
+	runErr := r.measure(ctx)
+	switch {
+	case runErr != nil && ctx.Err() == nil:
+		end.Reason, end.Error = endFailed, runErr.Error()
+	case ctx.Err() != nil:
+		end.Reason = endInterrupted
+		runErr = r.fault // an interrupted run may have failed as well
+	}
+	return r.finish(end, runErr)
+}
+
+// run is the state of one run.
+type run struct {
+	scenario *scenarios.Scenario
+	opts     Options
+	clock    *sample.Clock
+	samples  *sample.Writer
+	header   *report.Run
+	hub      *Hub
+	client   *iothub.Client
+
+	stage     atomic.Pointer[Stage]
+	fleet     atomic.Pointer[fleet.Fleet]
+	scheduler atomic.Pointer[scheduler.Scheduler]
+	fault     error // what ended the run, other than an interrupt
+}
+
+func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
+	if err := Check(s); err != nil {
+		return nil, err
+	}
+	r := &run{scenario: s, clock: sample.NewClock()}
+	r.opts = opts.resolved(s, r.clock.Epoch())
+	r.enter(Starting)
+	if !inMemory(s) {
+		inside := opts == nil || opts.StartHub == nil
+		if err := Preflight(*r.opts.Limits, s.Devices(), inside); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.openFolder()
+}
+
+func (r *run) enter(stage Stage) { r.stage.Store(&stage) }
+
+// measure brings everything up, runs the jobs and takes everything down.
+//
+// Two groups own the run's goroutines. The outer one holds what must outlive
+// the devices (samples, health, the watch on the hub); the inner one is the
+// fleet. An error in either ends both, and measure joins both before it
+// returns.
+func (r *run) measure(ctx context.Context) (err error) {
+	// What is begun is not cut off by an interrupt: it is drained.
+	base, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(nil)
+	outer, outerCtx := errgroup.WithContext(base)
+	outer.Go(func() error { return r.samples.Run(outerCtx) })
+	outer.Go(func() error { return r.observe(outerCtx) })
+	defer func() {
+		fail(nil)
+		if werr := outer.Wait(); werr != nil {
+			err = werr // the first thing that went wrong; what followed is its echo
+		}
+		if err != nil && ctx.Err() != nil {
+			r.fault = err
+		}
+	}()
+
+	if err := r.startHub(ctx); err != nil {
+		return err
+	}
+	watching, stopWatching := context.WithCancel(outerCtx)
+	outer.Go(func() error { return r.watchHub(watching) })
+	defer func() {
+		stopWatching()
+		r.stopHub()
+	}()
+	f, s, err := r.build()
+	if err != nil {
+		return err
+	}
+	work, stopWork := mergeContexts(ctx, outerCtx)
+	defer stopWork()
+	if err := r.register(work, f); err != nil {
+		return err
+	}
+	watch := &health{clock: r.clock, samples: r.samples}
+	outer.Go(func() error { return watch.run(outerCtx) })
+	outer.Go(func() error { return r.opts.Wakes(outerCtx, r.clock, watch.wake) })
+	outer.Go(func() error { return r.accountHub(outerCtx) })
+	return r.connectAndRun(work, outerCtx, f, s)
+}
+
+// connectAndRun connects the fleet, runs the jobs when it is ready, and
+// disconnects it. work ends with an interrupt or a fault, outer with a fault.
+func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *scheduler.Scheduler) error {
+	devices, stopDevices := context.WithCancel(outer)
+	defer stopDevices()
+	inner, devices := errgroup.WithContext(devices)
+	inner.Go(func() error { return f.Run(devices) })
+	r.enter(Connecting)
+	var err error
+	select {
+	case <-f.Ready():
+		r.enter(Running)
+		stop := context.AfterFunc(work, func() { r.enter(Draining) })
+		err = s.Run(work)
+		stop()
+	case <-work.Done():
+		err = work.Err()
+	case <-devices.Done():
+	}
+	r.enter(Closing)
+	stopDevices()
+	if werr := inner.Wait(); werr != nil && err == nil {
+		err = werr
+	}
+	return err
+}
+
+// mergeContexts returns a context that ends when either does.
+func mergeContexts(a, b context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(a)
+	stop := context.AfterFunc(b, func() { cancel(context.Cause(b)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// finish closes the samples and makes the report from the folder.
+func (r *run) finish(end sample.End, runErr error) (*Result, error) {
+	r.enter(Reporting)
+	r.opts.Observe(r.progress())
+	end.At = r.clock.Now()
+	if err := r.samples.Close(end); err != nil {
+		runErr = errors.Join(runErr, err)
+	}
+	r.fleet.Store(nil) // the report needs the memory more
+	r.scheduler.Store(nil)
+	result := &Result{Dir: r.opts.Out}
+	var err error
+	if result.Report, err = r.makeReport(); err != nil {
+		return result, errors.Join(runErr, fmt.Errorf("make the report of %s: %w", r.opts.Out, err))
+	}
+	return result, runErr
+}
+
+func (r *run) makeReport() (*report.Report, error) {
+	r.header.EndedAt = r.clock.Time(r.clock.Now())
+	if err := report.WriteRun(r.opts.Out, r.header); err != nil {
+		return nil, err
+	}
+	made, err := report.Build(r.opts.Out)
+	if err != nil {
+		return nil, err
+	}
+	return made, made.Write()
+}
