@@ -225,7 +225,7 @@ func TestNotificationShapes(t *testing.T) {
 			w.wantReceipts(c.want)
 		})
 	}
-	for _, body := range []string{``, `[]`, `{"a":1`, `"$version":5}`, `{"$version":"x"}`} {
+	for _, body := range []string{``, `[]`, `null`, `{"a":1`, `"$version":5}`, `{"$version":"x"}`} {
 		synctest.Test(t, func(t *testing.T) {
 			w := start(t, nil, fleet.Config{Groups: []fleet.Group{doors(t, 1)}}).ready()
 			w.desired(5, body)

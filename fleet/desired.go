@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -116,6 +117,9 @@ func splitVersion(body []byte) (patch []byte, version int64, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
 		return nil, 0, fmt.Errorf("read desired notification: %w", err)
+	}
+	if members == nil {
+		return nil, 0, errors.New("read desired notification: it is null")
 	}
 	if raw, ok := members[versionKey]; ok {
 		if version, err = strconv.ParseInt(string(raw), 10, 64); err != nil {

@@ -39,6 +39,12 @@ type Session struct {
 	OnLost func(error)
 }
 
+// String names the session's client, and not its secret.
+func (s Session) String() string { return "session of " + s.ClientID }
+
+// GoString returns the same as String.
+func (s Session) GoString() string { return s.String() }
+
 // Conn is one MQTT connection. It is safe for concurrent use.
 type Conn interface {
 	// Publish sends a message. It returns once the message was written (QoS 0)

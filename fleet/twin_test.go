@@ -71,6 +71,13 @@ func TestKeysDifferAndMayBeGiven(t *testing.T) {
 	want(t, "given key", string(f.Identity(1).Key), "1door-1")
 }
 
+func TestSessionsDoNotPrintTheirSecret(t *testing.T) {
+	s := fleet.Session{ClientID: "door-1", Password: "SharedAccessSignature"}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		want(t, format, fmt.Sprintf(format, s), "session of door-1")
+	}
+}
+
 func TestIndexFindsEachDevice(t *testing.T) {
 	f := newFleet(t, 1, doors(t, 5000), fleet.Group{Name: "none", ID: parse(t, "x")},
 		fleet.Group{Name: "gates", Devices: 2, ID: parse(t, "gate-{index}")})

@@ -15,7 +15,7 @@ import (
 	"muster/internal/template"
 )
 
-func config(b *testing.B, devices int, dial fleet.DialFunc) fleet.Config {
+func config(b testing.TB, devices int, dial fleet.DialFunc) fleet.Config {
 	id, err := template.Parse("door-{index:05d}")
 	if err != nil {
 		b.Fatal(err)
@@ -29,7 +29,7 @@ func config(b *testing.B, devices int, dial fleet.DialFunc) fleet.Config {
 }
 
 // start runs a fleet until the returned function is called.
-func start(b *testing.B, cfg fleet.Config) (f *fleet.Fleet, stop func()) {
+func start(b testing.TB, cfg fleet.Config) (f *fleet.Fleet, stop func()) {
 	f, err := fleet.New(cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -57,37 +57,43 @@ func live() float64 {
 	return float64(m.HeapAlloc + m.StackInuse)
 }
 
-// BenchmarkIdleDevice reports what an online device holds. The hub's side of a
-// connection is measured alone and taken off.
-func BenchmarkIdleDevice(b *testing.B) {
-	const devices = 1000
-	for b.Loop() {
-		hub := fleettest.StartHub(b, nil)
-		before := live()
-		conns := hubAlone(b, hub, devices)
-		hubSide := live() - before
-		for _, conn := range conns {
-			_ = conn.Close()
-		}
-		hub.Stop()
+// idleDevice measures what an online device holds: heap and stacks, without the
+// hub's side of the connection, which is measured alone and taken off.
+func idleDevice(b testing.TB, devices int) (bytes, goroutines float64) {
+	hub := fleettest.StartHub(b, nil)
+	before := live()
+	conns := hubAlone(b, hub, devices)
+	hubSide := live() - before
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	hub.Stop()
 
-		hub = fleettest.StartHub(b, nil)
-		before = live()
-		goroutines := runtime.NumGoroutine()
-		f, stop := start(b, config(b, devices, hub.Dial))
-		<-f.Ready()
-		if online := f.Stats().Online; online != devices {
-			b.Fatalf("%d devices are online, want %d", online, devices)
-		}
-		b.ReportMetric((live()-before-hubSide)/devices, "B/device")
-		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/devices-1, "goroutines/device")
-		stop()
-		hub.Stop()
+	hub = fleettest.StartHub(b, nil)
+	before = live()
+	running := runtime.NumGoroutine()
+	f, stop := start(b, config(b, devices, hub.Dial))
+	<-f.Ready()
+	if online := f.Stats().Online; online != int64(devices) {
+		b.Fatalf("%d devices are online, want %d", online, devices)
+	}
+	bytes = (live() - before - hubSide) / float64(devices)
+	goroutines = float64(runtime.NumGoroutine()-running)/float64(devices) - 1
+	stop()
+	hub.Stop()
+	return bytes, goroutines
+}
+
+func BenchmarkIdleDevice(b *testing.B) {
+	for b.Loop() {
+		bytes, goroutines := idleDevice(b, 1000)
+		b.ReportMetric(bytes, "B/device")
+		b.ReportMetric(goroutines, "goroutines/device")
 	}
 }
 
 // hubAlone opens connections that say what a device says and have no client.
-func hubAlone(b *testing.B, hub *fleettest.Hub, n int) []net.Conn {
+func hubAlone(b testing.TB, hub *fleettest.Hub, n int) []net.Conn {
 	hello, err := mqtt.AppendConnect(nil, mqtt.Connect{
 		CleanSession: true, ClientID: []byte("door-00000"), HasUsername: true, Username: []byte(strings.Repeat("x", 60)),
 		HasPassword: true, Password: []byte(strings.Repeat("x", 160)),
@@ -119,12 +125,12 @@ func hubAlone(b *testing.B, hub *fleettest.Hub, n int) []net.Conn {
 	return conns
 }
 
-// BenchmarkMethodCall is one direct method, from the hub's request written to
-// the device's answer read. The hub's side does not allocate.
-func BenchmarkMethodCall(b *testing.B) {
+// methodCalls connects one device and returns a function that calls it: from
+// the hub's request written to the device's answer read. The hub's side does
+// not allocate.
+func methodCalls(b testing.TB) (call, stop func()) {
 	network := fleettest.NewNetwork(b)
-	_, stop := start(b, config(b, 1, network.Dial))
-	defer stop()
+	_, stop = start(b, config(b, 1, network.Dial))
 	peer := network.Accept()
 	peer.Greet(0)
 	_, body := peer.Want(mqtt.TypeSubscribe)
@@ -144,11 +150,19 @@ func BenchmarkMethodCall(b *testing.B) {
 		b.Fatal(err)
 	}
 	answer := make([]byte, 512)
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() {
 		peer.Send(request)
 		if _, err := peer.Read(answer); err != nil {
 			b.Fatal(err)
 		}
+	}, stop
+}
+
+func BenchmarkMethodCall(b *testing.B) {
+	call, stop := methodCalls(b)
+	defer stop()
+	b.ReportAllocs()
+	for b.Loop() {
+		call()
 	}
 }

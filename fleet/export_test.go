@@ -1,0 +1,4 @@
+package fleet
+
+// SplitVersion is splitVersion for its fuzz target.
+var SplitVersion = splitVersion

@@ -1,0 +1,26 @@
+//go:build !race
+
+package paho_test
+
+import "testing"
+
+// The bounds hold for paho v1.5.1 with some room. The race detector adds to
+// both, so they are not held to under it.
+const (
+	maxIdleBytes  = 45_000
+	maxCallAllocs = 45
+)
+
+func TestIdleDeviceIsSmall(t *testing.T) {
+	if bytes, goroutines := idleDevice(t, 300); bytes > maxIdleBytes || goroutines > 9.5 {
+		t.Errorf("an idle device holds %.0f bytes and %.1f goroutines, want at most %d and 9", bytes, goroutines, maxIdleBytes)
+	}
+}
+
+func TestMethodCallAllocatesLittle(t *testing.T) {
+	call, stop := methodCalls(t)
+	defer stop()
+	if allocs := testing.AllocsPerRun(200, call); allocs > maxCallAllocs {
+		t.Errorf("a method call allocates %.0f times, want at most %d", allocs, maxCallAllocs)
+	}
+}
