@@ -73,7 +73,7 @@ type Client struct {
 	base        url.URL
 	transport   http.RoundTripper
 	own         *http.Transport // transport if it is the client's own, else nil
-	credentials *credentials    // a pointer, so that printing a Client prints no key
+	credentials *credentials
 	timeout     time.Duration
 	retry       RetryOptions
 	jitter      *jitter
@@ -96,7 +96,7 @@ func NewClient(cs ConnectionString, opts *ClientOptions) (*Client, error) {
 	}
 	c := &Client{
 		base: *base, transport: o.Transport, timeout: o.Timeout, retry: o.Retry, jitter: newJitter(o.Seed), logger: o.Logger,
-		credentials: &credentials{cs: cs, ttl: o.TokenTTL, agent: o.UserAgent},
+		credentials: newCredentials(cs, o),
 	}
 	if c.transport == nil {
 		c.own = newTransport(o)
@@ -127,3 +127,9 @@ func (c *Client) Close() {
 		c.own.CloseIdleConnections()
 	}
 }
+
+// String names the hub.
+func (c *Client) String() string { return "client of hub " + c.base.Host }
+
+// Format names the hub, whatever the verb.
+func (c *Client) Format(f fmt.State, verb rune) { formatMasked(f, verb, c.String()) }

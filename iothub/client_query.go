@@ -50,7 +50,7 @@ func (c *Client) rows(ctx context.Context, k call, pageSize int) iter.Seq2[json.
 				if !ok {
 					break
 				}
-				if !yield(row, nil) {
+				if !yield(row[:len(row):len(row)], nil) {
 					return
 				}
 			}

@@ -18,11 +18,19 @@ type headers struct {
 // credentials keep a service's SAS token and sign a new one when four fifths
 // of its life are over.
 type credentials struct {
-	cs      ConnectionString
+	// token is a closure so that nothing that prints a Client reaches the key.
+	token   func(expiry time.Time) string
 	ttl     time.Duration
 	agent   string
 	current atomic.Pointer[headers]
 	signing sync.Mutex // held by whoever signs a new token
+}
+
+func newCredentials(cs ConnectionString, o ClientOptions) *credentials {
+	token := func(expiry time.Time) string {
+		return NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, expiry)
+	}
+	return &credentials{token: token, ttl: o.TokenTTL, agent: o.UserAgent}
 }
 
 // headers returns headers whose token is good for a fifth of its life at least.
@@ -42,8 +50,7 @@ func (c *credentials) headers() *headers {
 }
 
 func (c *credentials) sign(now time.Time) *headers {
-	token := NewToken(c.cs.HostName, c.cs.SharedAccessKey, c.cs.SharedAccessKeyName, now.Add(c.ttl))
-	plain := http.Header{"Authorization": {token}, "User-Agent": {c.agent}, "Accept": {"application/json"}}
+	plain := http.Header{"Authorization": {c.token(now.Add(c.ttl))}, "User-Agent": {c.agent}, "Accept": {"application/json"}}
 	body := plain.Clone()
 	body.Set("Content-Type", "application/json; charset=utf-8")
 	h := &headers{plain: plain, body: body, renewAt: now.Add(c.ttl / 5 * 4)}

@@ -56,12 +56,26 @@ type Authentication struct {
 	Type           string         `json:"type,omitempty"`
 }
 
+// String names the type, without the keys.
+func (a Authentication) String() string { return "authentication " + a.Type }
+
+// Format masks like String, whatever the verb.
+func (a Authentication) Format(f fmt.State, verb rune) { formatMasked(f, verb, a.String()) }
+
 // SymmetricKey holds the two keys of a device, either of which is good. Its
 // JSON is the wire's and reveals them; printing it does not.
 type SymmetricKey struct {
 	Primary   Key
 	Secondary Key
 }
+
+// String masks the keys.
+func (s SymmetricKey) String() string {
+	return "keys " + s.Primary.String() + " " + s.Secondary.String()
+}
+
+// Format masks like String, whatever the verb.
+func (s SymmetricKey) Format(f fmt.State, verb rune) { formatMasked(f, verb, s.String()) }
 
 // wireSymmetricKey is how keys travel; absent keys are null.
 type wireSymmetricKey struct {
