@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -248,8 +247,3 @@ func ids(n int) []string {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
-
-func cut(s, from string) string {
-	_, rest, _ := strings.Cut(s, from)
-	return rest
-}

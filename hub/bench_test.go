@@ -1,0 +1,183 @@
+package hub_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"muster/hub/hubtest"
+	"muster/internal/mqtt"
+	"muster/iothub"
+)
+
+const benchFleet = 10_000
+
+// connectAll registers and connects devices that listen to methods.
+func connectAll(b *testing.B, s *hubtest.Server, n int) []net.Conn {
+	b.Helper()
+	register(b, s, ids(n)...)
+	conns := make([]net.Conn, 0, n)
+	for _, id := range ids(n) {
+		conns = append(conns, reconnect(b, s, id, iothub.FilterMethods).conn)
+	}
+	return conns
+}
+
+// BenchmarkIdleConnection tells what a connected device costs: all of the hub's part (goroutine, buffers, identity, twin)
+// and the connection in memory itself.
+func BenchmarkIdleConnection(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	used := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := used()
+	conns := connectAll(b, s, benchFleet)
+	for b.Loop() {
+	}
+	b.ReportMetric(float64(used()-before)/benchFleet, "B/conn")
+	b.ReportMetric(0, "ns/op")
+	runtime.KeepAlive(conns)
+}
+
+// BenchmarkBroadcast runs a method job over 10,000 connected devices until its last row is done; the devices answer at
+// once. CPU is that of hub and devices together.
+func BenchmarkBroadcast(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	conns := connectAll(b, s, benchFleet)
+	var devices sync.WaitGroup
+	for _, conn := range conns {
+		devices.Go(func() { answerAll(conn) })
+	}
+	cpu := cpuTime()
+	n := 0
+	for b.Loop() {
+		n++
+		id := fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), n)
+		schedule := `{"type":"scheduleDeviceMethod","queryCondition":"*","cloudToDeviceMethod":{"methodName":"lockDoor","payload":{"lockTime":"10m"}}}`
+		rest(b, s, "PUT /jobs/v2/"+id, schedule)
+		for job(b, s, id).Status != iothub.JobCompleted {
+			time.Sleep(time.Millisecond)
+		}
+		if got := job(b, s, id).DeviceJobStatistics.SucceededCount; got != benchFleet {
+			b.Fatalf("%d succeeded, want %d", got, benchFleet)
+		}
+	}
+	trips := float64(n) * benchFleet
+	b.ReportMetric(trips/b.Elapsed().Seconds(), "roundtrips/s")
+	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/trips, "cpu-µs/roundtrip")
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	devices.Wait()
+}
+
+// answerAll answers method requests until the connection ends, as cheaply as can be: it stands for many devices.
+func answerAll(conn net.Conn) {
+	rd := mqtt.NewReader(conn, 1<<16)
+	var out, topic []byte
+	for {
+		h, body, err := rd.Next()
+		if err != nil {
+			return
+		}
+		p, err := mqtt.ParsePublish(h, body)
+		if err != nil {
+			return
+		}
+		request, err := iothub.ParseTopic(string(p.Topic))
+		if err != nil {
+			return
+		}
+		topic = append(append(topic[:0], "$iothub/methods/res/200/?$rid="...), request.RequestID...)
+		out, _ = mqtt.AppendPublish(out[:0], mqtt.Publish{Topic: topic, Payload: []byte(`{"Response":"ok"}`)})
+		if _, err := conn.Write(out); err != nil {
+			return
+		}
+	}
+}
+
+// BenchmarkDirectMethod calls methods over the REST side, by many callers at once.
+func BenchmarkDirectMethod(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	const n = 64
+	conns := connectAll(b, s, n)
+	var devices sync.WaitGroup
+	for _, conn := range conns {
+		devices.Go(func() { answerAll(conn) })
+	}
+	cpu := cpuTime()
+	b.ReportAllocs()
+	var next sync.Mutex
+	device := 0
+	b.RunParallel(func(pb *testing.PB) {
+		next.Lock()
+		id := ids(n)[device%n]
+		device++
+		next.Unlock()
+		for pb.Next() {
+			if _, err := s.Client().InvokeMethod(context.Background(), id, iothub.Method{MethodName: "lockDoor"}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/call")
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	devices.Wait()
+}
+
+// BenchmarkTwinJob patches the twins of 10,000 devices by a job.
+func BenchmarkTwinJob(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	register(b, s, ids(benchFleet)...)
+	n := 0
+	for b.Loop() {
+		n++
+		id := fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), n)
+		rest(b, s, "PUT /jobs/v2/"+id, twinJob("*", `"properties":{"desired":{"building":`+strconv.Itoa(n)+`,"floor":3}}`))
+		for job(b, s, id).Status != iothub.JobCompleted {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	b.ReportMetric(float64(n)*benchFleet/b.Elapsed().Seconds(), "updates/s")
+}
+
+// BenchmarkRows reads the 10,000 rows of a job, page by page.
+func BenchmarkRows(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	register(b, s, ids(benchFleet)...)
+	rest(b, s, "PUT /jobs/v2/rows", twinJob("*", `"tags":{"a":1}`))
+	for job(b, s, "rows").Status != iothub.JobCompleted {
+		time.Sleep(time.Millisecond)
+	}
+	for b.Loop() {
+		n := 0
+		for _, err := range s.Client().DeviceJobs(context.Background(), "rows") {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != benchFleet {
+			b.Fatalf("%d rows, want %d", n, benchFleet)
+		}
+	}
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
