@@ -117,6 +117,7 @@ func TestConditionsAreThreeValued(t *testing.T) {
 	check("tags.building % 10 = 3 AND -tags.building % 10 = -3", "true")
 	check("tags.building / 2 = 21.5 AND 100 - tags.building - 7 = 50", "true")
 	check("tags.building / tags.floor = 1", "undefined")
+	check("tags.building % 5 = 3", "true")
 	check("tags.building % 0 = 1", "undefined")
 	check("1e300 * 1e300 > 1", "undefined")
 	check("tags.site + 'x' = 'northx'", "undefined")
