@@ -48,3 +48,20 @@ func BookCall(kind Kind, reply Reply, err, cut error, received bool) Booked {
 }
 
 var ErrMaxExecution = errMaxExecution
+
+// OpenWindow opens the first repetition of a job for receipts, and returns
+// what closes it and counts what it holds then.
+func OpenWindow(s *Scheduler, job int) (shut func() (receipts int)) {
+	p := newRepetition(s.runners[job], 0, 1)
+	s.open(p.w)
+	return func() (receipts int) {
+		s.shut(p.w)
+		p.w.each(func(_ uint32, sl *slot) {
+			receipts += int(sl.duplicates.Load())
+			if sl.received.Load() != 0 {
+				receipts++
+			}
+		})
+		return receipts
+	}
+}

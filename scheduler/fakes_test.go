@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -98,11 +100,11 @@ type fleet struct {
 func (f *fleet) Len() int { return f.size }
 
 func (f *fleet) Index(id string) (uint32, bool) {
-	var n uint32
-	if _, err := fmt.Sscanf(id, "d%d", &n); err != nil || int(n) >= f.size {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, "d"))
+	if err != nil || n < 0 || n >= f.size {
 		return 0, false
 	}
-	return n, true
+	return uint32(n), true
 }
 
 func (f *fleet) Match(*query.Condition) ([]uint32, bool) {
@@ -161,11 +163,14 @@ type hub struct {
 	refuse   error
 	failed   string // jobs fail at their start with this reason
 	noStats  bool
+	stale    string // from its second reading on, this device's row is an older one
 
-	mu    sync.Mutex
-	dead  bool
-	polls []sample.Moment
-	jobs  []*hubJob
+	mu      sync.Mutex
+	dead    bool
+	polls   []sample.Moment
+	cancels int
+	reads   int
+	jobs    []*hubJob
 }
 
 type hubJob struct {
@@ -219,6 +224,7 @@ func (h *hub) CancelJob(_ context.Context, id string) error {
 		return err
 	}
 	defer unlock()
+	h.cancels++
 	j := h.job(id)
 	if j.status != "scheduled" {
 		return errors.New("too late")
@@ -357,10 +363,15 @@ func (h *hub) Rows(_ context.Context, id string, yield func(scheduler.Row) error
 	j := h.job(id)
 	lagging := !j.ended.IsZero() && time.Since(j.ended) < h.rowLag
 	rows := slices.Clone(j.rows)
+	h.reads++
+	stale := h.reads > 1
 	unlock()
 	for n, row := range rows {
 		if h.devices[row.Device].noRow || lagging && n%2 == 1 {
 			continue
+		}
+		if stale && row.Device == h.stale {
+			row = scheduler.Row{Device: row.Device, Status: "running"}
 		}
 		if err := yield(row); err != nil {
 			return err

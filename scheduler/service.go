@@ -122,7 +122,7 @@ type Call struct {
 
 // Reply is how a call ended that was answered.
 type Reply struct {
-	Wrote    sample.Moment // the request of the last attempt was written
+	Wrote    sample.Moment // the request of the first attempt was written
 	Attempts int
 	Status   int
 	Payload  json.RawMessage // what the device said; logged at debug level if it is no success
