@@ -181,7 +181,7 @@ func parseNumber(word string, hex bool) (float64, bool) {
 		n, err := strconv.ParseUint(word[2:], 16, 64)
 		return float64(n), err == nil
 	}
-	if strings.ContainsFunc(word, func(r rune) bool { return strings.IndexRune("0123456789.eE+-", r) < 0 }) {
+	if strings.ContainsFunc(word, func(r rune) bool { return !strings.ContainsRune("0123456789.eE+-", r) }) {
 		return 0, false // what ParseFloat would take beyond the language's own numbers
 	}
 	f, err := strconv.ParseFloat(word, 64)
