@@ -113,7 +113,7 @@ func (f *Fleet) backoff(device, failures uint32) time.Duration {
 }
 
 // attempt makes one attempt to bring a device online, gives its place back,
-// records how it went and reports whether the device is online.
+// records how it went and reports whether the device came online.
 func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
 	f.move(record.Device, connecting)
 	record.Dialed = f.cfg.Clock.Now()
@@ -125,7 +125,10 @@ func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
 		f.move(record.Device, offline)
 	}
 	f.cfg.Samples.Connect(&record)
-	return err == nil && s.begin()
+	if err == nil {
+		s.begin()
+	}
+	return err == nil
 }
 
 // lost takes the end of an online device's connection: it goes through its

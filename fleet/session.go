@@ -149,9 +149,9 @@ func (s *session) fetch() error {
 	return nil
 }
 
-// begin puts the device online and reports whether it is: not if the connection
-// was lost meanwhile, which begin then handles.
-func (s *session) begin() bool {
+// begin puts the device online. If the connection was lost since it was ready,
+// the driver's word found nobody to act on it, so begin does.
+func (s *session) begin() {
 	f := s.fleet
 	d := &f.devices[s.device]
 	if !d.reached.Swap(true) {
@@ -160,15 +160,14 @@ func (s *session) begin() bool {
 	d.session.Store(s)
 	f.move(s.device, online)
 	s.mu.Lock()
-	ok := s.phase == opening
-	if ok {
+	holds := s.phase == opening
+	if holds {
 		s.phase = active
 	}
 	s.mu.Unlock()
-	if !ok {
+	if !holds {
 		f.lost(s)
 	}
-	return true
 }
 
 // lost is the driver's word that the connection is over.
