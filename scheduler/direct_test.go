@@ -26,7 +26,7 @@ type caller struct {
 	queryErr error
 	absent   bool // single devices are not there
 	answer   func(id string) (scheduler.Reply, error)
-	deaf     bool // devices receive nothing
+	notes    time.Duration // how late devices note that they answered
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -84,11 +84,15 @@ func (c *caller) do(ctx context.Context, id string, r sample.Receipt) (scheduler
 	case <-ctx.Done():
 		return reply, &scheduler.CallError{Outcome: sample.Failed, Wrote: reply.Wrote, Attempts: 1, Err: ctx.Err()}
 	}
-	if !c.deaf && len(r.Payload) > 0 {
+	if len(r.Payload) > 0 {
 		r.Device, _ = c.lab.fleet.Index(id)
 		r.At = c.lab.clock.Now()
 		ticket := c.lab.s.Received(r)
-		c.lab.s.Answered(ticket, 200, c.lab.clock.Now())
+		if c.notes > 0 {
+			time.AfterFunc(c.notes, func() { c.lab.s.Answered(ticket, 200, c.lab.clock.Now()) })
+		} else {
+			c.lab.s.Answered(ticket, 200, c.lab.clock.Now())
+		}
 		if r.Kind == sample.DesiredReceipt {
 			time.AfterFunc(5*ms, func() { c.lab.s.Finished(ticket, c.lab.clock.Now()) })
 		}
@@ -157,6 +161,18 @@ func TestDirectJobIsOpenLoop(t *testing.T) {
 		}
 		if p := l.s.Progress()[0]; p.Done != 100 || p.Outcomes[sample.Succeeded] != 100 || p.Status != "done" {
 			t.Errorf("progress %+v", p)
+		}
+	})
+}
+
+func TestAnAnswerIsNotLaterThanItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 1, scheduler.Options{}, direct(nil))
+		c.notes = 3 * ms // the response is read before the device has noted that it answered
+		l.run(t)
+		e := l.finals(t, 0, 0)[0]
+		if !e.Answered.Seen() || e.Answered != e.Finished {
+			t.Errorf("answered at %v, finished at %v", e.Answered, e.Finished)
 		}
 	})
 }

@@ -147,6 +147,7 @@ func (w *window) fill(e *sample.Execution, device uint32, sl *slot) {
 	if w.kind == Method && w.via == Hub {
 		e.Finished = e.Answered
 	}
+	order(e)
 }
 
 // book adds what was booked of the execution to e.
@@ -157,6 +158,16 @@ func (b *booking) book(e *sample.Execution) {
 	}
 	if b.status != 0 {
 		e.Status = b.status
+	}
+	order(e)
+}
+
+// order puts the answer no later than the end that it brought about: it is
+// noted when the write has returned, and on a busy machine the response may be
+// read before that.
+func order(e *sample.Execution) {
+	if e.Finished.Seen() && e.Answered > e.Finished {
+		e.Answered = e.Finished
 	}
 }
 
