@@ -148,6 +148,18 @@ func TestTargetsWithoutARow(t *testing.T) {
 	})
 }
 
+func TestHubWithoutStatistics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 4, scheduler.Options{}, method(nil))
+		l.hub.noStats, l.hub.rowLag = true, 2*time.Second
+		l.run(t)
+		rep := l.repetition(t, 0, 0)
+		if rep.Targeted != 4 || rep.HubBooks || l.outcomes(t, 0, 0)[3] != "succeeded" {
+			t.Errorf("repetition %+v: want all rows, and no books to compare", rep)
+		}
+	})
+}
+
 func TestAnOlderRowDoesNotReplaceAFinalOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 2, scheduler.Options{}, method(nil))
