@@ -16,7 +16,8 @@ type decoder struct {
 	src    *source
 	getenv func(string) (string, bool)
 
-	errs     Errors
+	errs     Errors // at most maxErrors
+	more     int    // faults beyond those
 	warnings Errors
 	secrets  []string          // values of the environment, hidden in messages
 	expanded int               // bytes that the environment gave so far
@@ -52,11 +53,30 @@ func (d *decoder) failPath(path, format string, args ...any) {
 // failIn reports a fault at byte off of a scalar's value: there, if the place
 // can be found in the source, else where the scalar begins, as for off -1.
 func (d *decoder) failIn(n *node, off int, path, format string, args ...any) {
+	if d.full() {
+		return
+	}
 	d.errs = append(d.errs, d.fault(n, off, path, fmt.Sprintf(format, args...)))
+}
+
+// maxErrors is how many faults are reported. Beyond that a text is no scenario,
+// and its faults are no help.
+const maxErrors = 200
+
+// full reports whether there are enough faults, and counts one that is too many.
+func (d *decoder) full() bool {
+	if len(d.errs) < maxErrors {
+		return false
+	}
+	d.more++
+	return true
 }
 
 // failAt reports a fault of a place that has no value; line 0 is the whole file.
 func (d *decoder) failAt(line, column int, path, format string, args ...any) {
+	if d.full() {
+		return
+	}
 	msg := fmt.Sprintf(format, args...)
 	d.errs = append(d.errs, &Error{d.src.name, line, column, path, d.mask(redact(msg)), d.src.snippet(line, column)})
 }

@@ -78,15 +78,6 @@ func (e Errors) sort() {
 	})
 }
 
-// atMost returns the first n faults, and one that counts the rest.
-func (e Errors) atMost(n int) Errors {
-	if len(e) <= n {
-		return e
-	}
-	rest := &Error{File: e[0].File, Msg: fmt.Sprintf("%d more faults are not shown", len(e)-n)}
-	return append(slices.Clip(e[:n]), rest)
-}
-
 // snippetWidth is how many characters of a line a snippet shows: about what a
 // terminal of 80 columns holds after the line number.
 const snippetWidth = 72
@@ -106,7 +97,13 @@ func redact(s string) string {
 // snippet shows a line and a caret under its column. label stands before it:
 // a line number, or the flag.
 func snippet(label, line string, column int) string {
-	shown, caret := window([]rune(redact(line)), column-1)
+	runes, at := []rune(line), column-1
+	// A secret may begin before what is shown, but not this far before.
+	if from := at - 4000; from > 0 && from < len(runes) {
+		runes, at = runes[from:], at-from
+	}
+	runes = runes[:min(len(runes), max(at, 0)+4000)]
+	shown, caret := window([]rune(redact(string(runes))), at)
 	return fmt.Sprintf("%s%s\n%s%s^", label, shown, strings.Repeat(" ", utf8.RuneCountInString(label)), caret)
 }
 

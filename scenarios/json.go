@@ -241,6 +241,9 @@ func (d *decoder) template(n *node, path string) (*template.Template, bool) {
 // err with the parser's own caret lines tells the rest. A text with values of
 // the environment is not quoted at all.
 func (d *decoder) failText(n *node, path, what string, err error, off int, msg, caret string) {
+	if d.full() { // before looking for the place: lines may be long
+		return
+	}
 	if n.written != "" {
 		d.fail(n, path, "%s is not a valid %s with the values of the environment in it", describe(n), what)
 		return

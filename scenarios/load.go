@@ -73,14 +73,14 @@ func Parse(name string, src []byte, opts Options) (*Scenario, error) {
 	s := d.load(opts)
 	if len(d.errs) > 0 {
 		d.errs.sort()
-		return nil, d.errs.atMost(maxErrors)
+		if d.more > 0 {
+			rest := fmt.Sprintf("%d more faults are not shown", d.more)
+			d.errs = append(d.errs, &Error{File: d.src.name, Msg: rest})
+		}
+		return nil, d.errs
 	}
 	return s, nil
 }
-
-// maxErrors is how many faults are reported. Beyond that a scenario is no
-// scenario, and its faults are no help.
-const maxErrors = 200
 
 // load runs the steps in order. Each does what it can after faults of an
 // earlier one, so that all are reported together.

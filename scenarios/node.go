@@ -12,7 +12,7 @@ import (
 )
 
 // The limits of a source. All are far above what a scenario needs, and low
-// enough that a hostile one costs no more than a second.
+// enough that a hostile one costs no more than seconds.
 const (
 	maxBytes = 1 << 20
 	maxDepth = 64
