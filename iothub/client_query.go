@@ -45,16 +45,7 @@ func (c *Client) rows(ctx context.Context, k call, pageSize int) iter.Seq2[json.
 				yield(nil, err)
 				return
 			}
-			for m := membersOf(p.rows); ; {
-				_, row, ok := m.next()
-				if !ok {
-					break
-				}
-				if !yield(row[:len(row):len(row)], nil) {
-					return
-				}
-			}
-			if p.next == "" {
+			if !p.each(yield) || p.next == "" {
 				return
 			}
 			k.header.Set(headerContinuation, p.next)
@@ -78,6 +69,19 @@ func (p *page) read(header http.Header, body []byte) error {
 	p.rows = append([]byte(nil), body...)
 	p.next = header.Get(headerContinuation)
 	return nil
+}
+
+// each yields the rows of the page, and reports whether more are wanted.
+func (p *page) each(yield func(json.RawMessage, error) bool) bool {
+	for m := membersOf(p.rows); ; {
+		_, row, ok := m.next()
+		if !ok {
+			return true
+		}
+		if !yield(row[:len(row):len(row)], nil) {
+			return false
+		}
+	}
 }
 
 // decoded turns rows into values.

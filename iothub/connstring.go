@@ -140,9 +140,6 @@ func (c ConnectionString) String() string {
 	return c.format(c.SharedAccessKey.String(), c.SharedAccessSignature.String())
 }
 
-// GoString masks like String.
-func (c ConnectionString) GoString() string { return "iothub.ConnectionString(" + c.String() + ")" }
-
 // Format masks like String, whatever the verb.
 func (c ConnectionString) Format(f fmt.State, verb rune) { formatMasked(f, verb, c.String()) }
 

@@ -86,6 +86,7 @@ func TestSecretsAreMaskedInEveryPrint(t *testing.T) {
 	defer client.Close()
 	signature := strings.Split(strings.Split(iothub.NewToken("h", key, "p", c2026), "sig=")[1], "&")[0]
 	device := iothub.Device{DeviceID: "d", Authentication: &iothub.Authentication{SymmetricKey: iothub.SymmetricKey{Primary: key}}}
+	bulk := iothub.BulkEntry{ID: "d", Authentication: device.Authentication}
 	secrets := []string{vectorKey, "0123456789abcdef", fmt.Sprintf("%x", []byte(key)), "48 49 50", "0x30, 0x31", "topsecret", signature}
 	check := func(how, text string) {
 		t.Helper()
@@ -95,7 +96,7 @@ func TestSecretsAreMaskedInEveryPrint(t *testing.T) {
 			}
 		}
 	}
-	values := []any{c, &c, key, &key, c.SharedAccessSignature, token, &token, client, device, *device.Authentication, []iothub.Key{key}}
+	values := []any{c, &c, key, &key, c.SharedAccessSignature, token, &token, client, device, *device.Authentication, device.Authentication.SymmetricKey, bulk, []iothub.Key{key}}
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			check(fmt.Sprintf("Sprintf(%q, %T)", verb, v), fmt.Sprintf(verb, v))
@@ -103,7 +104,9 @@ func TestSecretsAreMaskedInEveryPrint(t *testing.T) {
 		var log bytes.Buffer
 		slog.New(slog.NewTextHandler(&log, nil)).Info("text", "value", v)
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("json", "value", v)
-		if _, naked := v.(iothub.Authentication); !naked { // its JSON is the wire's
+		switch v.(type) {
+		case iothub.Authentication, iothub.SymmetricKey: // their JSON is the wire's
+		default:
 			check(fmt.Sprintf("log of %T", v), log.String())
 		}
 	}

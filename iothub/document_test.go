@@ -113,6 +113,9 @@ func TestTimesAreTheServices(t *testing.T) {
 		if out, err := json.Marshal(got); err != nil || string(out) != want {
 			t.Errorf("%s is written as %s, %v, want %s", in, out, err, want)
 		}
+		if text, err := got.MarshalText(); err != nil || string(text) != got.String() {
+			t.Errorf("%s marshals as %s, %v, want %s", in, text, err, got)
+		}
 		if got.String() != want[1:len(want)-1] {
 			t.Errorf("%s prints as %s, want %s", in, got, want)
 		}

@@ -72,18 +72,20 @@ type flatBody struct {
 }
 
 // Body returns the JSON with which a hub answers: shape (b), a string that
-// holds JSON, for a method whose device is not online or does not answer, else
-// shape (a), which all official clients understand.
+// holds JSON, for a method whose device is not online or does not answer, and
+// for a code without a name; else shape (a), which all official clients
+// understand.
 func (e *Error) Body() []byte {
-	var m messageBody
-	switch e.Code {
-	case CodeDeviceNotOnline, CodeGatewayTimeout:
-		m.Message = string(e.FlatBody())
-	default:
-		m.Message = "ErrorCode:" + e.Name + ";" + e.Message
-		if e.TrackingID != "" {
-			m.ExceptionMessage = "Tracking ID:" + e.TrackingID
-		}
+	name := e.Name
+	if name == "" {
+		name = e.Code.Name()
+	}
+	if name == "" || e.Code == CodeDeviceNotOnline || e.Code == CodeGatewayTimeout {
+		return marshal(messageBody{Message: string(e.FlatBody())})
+	}
+	m := messageBody{Message: "ErrorCode:" + name + ";" + e.Message}
+	if e.TrackingID != "" {
+		m.ExceptionMessage = "Tracking ID:" + e.TrackingID
 	}
 	return marshal(m)
 }

@@ -39,9 +39,6 @@ func (k Key) String() string {
 	return mask
 }
 
-// GoString masks the key.
-func (k Key) GoString() string { return "iothub.Key(" + strconv.Quote(k.String()) + ")" }
-
 // Format masks the key whatever the verb.
 func (k Key) Format(f fmt.State, verb rune) { formatMasked(f, verb, k.String()) }
 
@@ -65,9 +62,6 @@ func (s Secret) String() string {
 	}
 	return mask
 }
-
-// GoString masks the text.
-func (s Secret) GoString() string { return "iothub.Secret(" + strconv.Quote(s.String()) + ")" }
 
 // Format masks the text whatever the verb.
 func (s Secret) Format(f fmt.State, verb rune) { formatMasked(f, verb, s.String()) }

@@ -3,7 +3,6 @@ package iothub
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -112,9 +111,6 @@ func broken(err error) error {
 		return err
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return err
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return err
 	}
 	return &brokenError{err}

@@ -3,6 +3,8 @@ package iothub_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -211,6 +213,9 @@ func TestCallsAreRepeatedOnlyWhereTwiceIsOnce(t *testing.T) {
 		{"412", refuse(iothub.CodePreconditionFailed), false, false},
 		{"502", answer(502, ""), false, false},
 		{"504", refuse(iothub.CodeGatewayTimeout), false, false},
+		{"certificate", func(*http.Request) (*http.Response, error) {
+			return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+		}, false, false},
 		{"no such host", func(*http.Request) (*http.Response, error) { return nil, &net.DNSError{IsNotFound: true} }, false, false},
 	}
 	for _, op := range operations {
@@ -331,6 +336,19 @@ func TestCancellationEndsARequest(t *testing.T) {
 		began := time.Now()
 		_, err := newClient(t, hub, nil).Twin(ctx, "d")
 		if time.Since(began) != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) || len(hub.seen) != 1 {
+			t.Errorf("after %v and %d requests: %v", time.Since(began), len(hub.seen), err)
+		}
+	})
+}
+
+func TestCancellationEndsARequestOfAnyLength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		hub := &fakeHub{steps: []step{nil}}
+		began := time.Now()
+		_, err := newClient(t, hub, nil).Twin(ctx, "d")
+		if time.Since(began) != time.Second || !errors.Is(err, context.Canceled) || len(hub.seen) != 1 {
 			t.Errorf("after %v and %d requests: %v", time.Since(began), len(hub.seen), err)
 		}
 	})

@@ -139,9 +139,6 @@ func (t Token) String() string {
 	return tokenPrefix + "sr=" + t.RawResource + "&sig=" + mask + "&se=" + t.rawExpiry
 }
 
-// GoString masks like String.
-func (t Token) GoString() string { return "iothub.Token(" + t.String() + ")" }
-
 // Format masks like String, whatever the verb.
 func (t Token) Format(f fmt.State, verb rune) { formatMasked(f, verb, t.String()) }
 

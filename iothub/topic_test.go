@@ -1,6 +1,7 @@
 package iothub_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,9 @@ func TestTopicsAreMadeAndRead(t *testing.T) {
 	try("devices/d/modules/m/messages/events/a=b", "devices/d/modules/m/messages/events/a=b", iothub.Topic{Kind: iothub.TopicEvents, DeviceID: "d", ModuleID: "m", Bag: "a=b"})
 	try("devices/d/messages/devicebound/%24.mid=1", "devices/d/messages/devicebound/%24.mid=1", iothub.Topic{Kind: iothub.TopicDeviceBound, DeviceID: "d", Bag: "%24.mid=1"})
 	try("$iothub/twin/PATCH/properties/reported/?$rid=r&$version=7&x", "$iothub/twin/PATCH/properties/reported/?$rid=r&$version=7&x", iothub.Topic{Kind: iothub.TopicReported, RequestID: "r", Version: 7})
+	if got, want := fmt.Sprint(iothub.TopicDesired, iothub.TopicDeviceBound, iothub.TopicKind(0), iothub.TopicKind(99)), "desired device bound invalid invalid"; got != want {
+		t.Errorf("kinds are %q, want %q", got, want)
+	}
 	if got, want := iothub.DeviceBoundFilter("d"), "devices/d/messages/devicebound/#"; got != want {
 		t.Errorf("DeviceBoundFilter() = %q, want %q", got, want)
 	}
