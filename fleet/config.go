@@ -101,7 +101,8 @@ type Observer interface {
 	// Received tells of a method call or a desired notification. The ticket
 	// that it returns names the execution in the other calls; 0 is none.
 	Received(r sample.Receipt) (ticket uint64)
-	// Answered tells that the method's reply, or the reported PATCH, was written.
+	// Answered tells that the method's reply, or the reported PATCH, was
+	// written, and when its write began.
 	Answered(ticket uint64, status int32, at sample.Moment)
 	// Finished tells that the hub confirmed the reported PATCH.
 	Finished(ticket uint64, at sample.Moment)

@@ -58,7 +58,7 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 		}
 		return
 	}
-	f.cfg.Observer.Answered(ticket, 200, f.cfg.Clock.Now())
+	f.cfg.Observer.Answered(ticket, 200, s.link.lastWrite())
 	r, err := s.await(answer)
 	if err != nil || r.status/100 != 2 {
 		f.counts.echoFailed.Add(1)

@@ -45,5 +45,5 @@ func (s *session) answer(rid string, ticket uint64, status int, payload []byte) 
 		s.fleet.counts.unsent.Add(1)
 		return
 	}
-	s.fleet.cfg.Observer.Answered(ticket, int32(status), s.fleet.cfg.Clock.Now())
+	s.fleet.cfg.Observer.Answered(ticket, int32(status), s.link.lastWrite())
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,32 @@ type pool struct {
 // connection's only one.
 type link struct {
 	Conn
-	pool *pool
+	pool  *pool
+	wrote *atomic.Int64 // a sample.Moment: when the last write to the network began
+}
+
+// noted is a network connection that notes when each write to it begins. A
+// peer may answer before the writer has returned from its write, so that a
+// moment taken afterwards could lie behind the answer.
+type noted struct {
+	net.Conn
+	clock *sample.Clock
+	wrote *atomic.Int64
+}
+
+func (c *noted) Write(b []byte) (int, error) {
+	c.wrote.Store(int64(c.clock.Now()))
+	return c.Conn.Write(b)
+}
+
+// lastWrite returns when the last write to the network began, which after a
+// Publish is that of the message, or of one that another handler has sent
+// since.
+func (l *link) lastWrite() sample.Moment {
+	if at := sample.Moment(l.wrote.Load()); at.Seen() {
+		return at
+	}
+	return l.pool.clock.Now() // a driver that wrote nothing through its dial
 }
 
 func newPool(cfg *Config) *pool {
@@ -109,12 +135,19 @@ func (p *pool) release() { <-p.places }
 // the pool's: it ends with Close at the latest.
 func (p *pool) Attach(ctx context.Context, s Session) (*link, error) {
 	p.attempts.Add(1)
-	conn, err := p.driver.Dial(ctx, p.dial, s)
+	wrote := new(atomic.Int64)
+	conn, err := p.driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
+		c, err := p.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &noted{Conn: c, clock: p.clock, wrote: wrote}, nil
+	}, s)
 	if err != nil {
 		p.countFailure(err)
 		return nil, err
 	}
-	l := &link{Conn: conn, pool: p}
+	l := &link{Conn: conn, pool: p, wrote: wrote}
 	if !p.add(l) {
 		_ = conn.Close() // nobody has used it
 		return nil, errPoolClosed

@@ -34,8 +34,7 @@ type Options struct {
 	// Default results/<start time>-<scenario>.
 	Out string
 	// StartHub starts the embedded hub. Default: in this process, on loopback
-	// TCP or in memory, as the scenario says. A hub in memory is always in
-	// this process.
+	// TCP or in memory, as the scenario says.
 	StartHub StartHub
 	// Driver is the MQTT client under the devices, and DriverName what the
 	// report calls it. Default paho.
@@ -70,7 +69,7 @@ func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
 		r.Out = filepath.Join("results", start.UTC().Format("20060102T150405Z")+"-"+s.Name)
 	}
 	memory := inMemory(s)
-	if r.StartHub == nil || memory {
+	if r.StartHub == nil {
 		r.StartHub = startInside
 	}
 	if r.Driver == nil {
@@ -141,4 +140,3 @@ func Describe(s *scenarios.Scenario) string {
 func inMemory(s *scenarios.Scenario) bool {
 	return s.Target.Embedded != nil && s.Target.Embedded.Transport == scenarios.Memory
 }
-

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"muster/hub"
-	"muster/iothub"
 	"muster/internal/sample"
+	"muster/iothub"
 )
 
 // startHub brings the target up and makes the client that jobs go through.
@@ -57,14 +57,19 @@ func (r *run) accountHub(ctx context.Context) error {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
 	for {
-		if err := r.recordHub(ctx); err != nil && ctx.Err() == nil {
-			r.opts.Logger.Debug("no account of the hub", "error", err)
-		}
+		r.noteHub(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+	}
+}
+
+// noteHub records the hub's account now, if the hub gives one.
+func (r *run) noteHub(ctx context.Context) {
+	if err := r.recordHub(ctx); err != nil && ctx.Err() == nil {
+		r.opts.Logger.Debug("no account of the hub", "error", err)
 	}
 }
 

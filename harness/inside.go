@@ -2,57 +2,65 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
 
+	"muster/fleet"
 	"muster/hub"
 	"muster/internal/memnet"
 )
 
-// startInside starts the hub in this process. Its two servers belong to one
-// group, which Stop ends by closing the hub and then joins.
+// startInside starts the hub in this process.
 func startInside(_ context.Context, opts HubOptions) (*Hub, error) {
-	h := hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger})
-	running := &Hub{ConnectionString: h.ConnectionString(), Inside: true}
-	var mqtt, rest net.Listener
-	if opts.Memory {
-		m, r := memnet.Listen("mqtt"), memnet.Listen("rest")
-		running.Dial = func(ctx context.Context) (net.Conn, error) { return m.DialContext(ctx, "", "") }
-		running.Transport = memoryTransport(r)
-		running.BaseURL = "http://memory"
-		mqtt, rest = m, r
-	} else {
-		var err error
-		if mqtt, rest, err = loopbackListeners(); err != nil {
-			return nil, fmt.Errorf("start the hub: %w", err)
-		}
-		addr := mqtt.Addr().String()
-		running.Dial = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", addr)
-		}
-		running.BaseURL = "http://" + rest.Addr().String()
-	}
-	var group errgroup.Group
-	group.Go(func() error { return h.ServeMQTT(mqtt) })
-	group.Go(func() error { return h.ServeREST(rest) })
-	done := make(chan struct{})
-	running.Done = done
+	return serveInside(hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger}), opts.Memory)
+}
+
+// serveInside serves h. Its two servers belong to one group, which Stop ends
+// by closing the hub and then joins.
+func serveInside(h *hub.Hub, memory bool) (*Hub, error) {
+	running := &Hub{ConnectionString: h.ConnectionString(), Inside: true, Done: make(chan struct{})}
 	running.Ended = func() error { return nil }
+	mqtt, rest, err := running.listen(memory)
+	if err != nil {
+		return nil, fmt.Errorf("start the hub: %w", err)
+	}
+	var servers errgroup.Group
+	servers.Go(func() error { return h.ServeMQTT(mqtt) })
+	servers.Go(func() error { return h.ServeREST(rest) })
 	running.Stop = func() error {
 		if t, ok := running.Transport.(*http.Transport); ok {
 			t.CloseIdleConnections()
 		}
-		err := h.Close()
-		if werr := group.Wait(); err == nil {
-			err = werr
-		}
-		return err
+		return errors.Join(h.Close(), servers.Wait())
 	}
 	return running, nil
+}
+
+// listen opens the hub's two listeners and fills in how to reach them.
+func (h *Hub) listen(memory bool) (mqtt, rest net.Listener, err error) {
+	if memory {
+		m, r := memnet.Listen("mqtt"), memnet.Listen("rest")
+		h.Dial = func(ctx context.Context) (net.Conn, error) { return m.DialContext(ctx, "", "") }
+		h.BaseURL, h.Transport = "http://memory", memoryTransport(r)
+		return m, r, nil
+	}
+	if mqtt, rest, err = loopbackListeners(); err != nil {
+		return nil, nil, err
+	}
+	h.Dial, h.BaseURL = DialTCP(mqtt.Addr().String()), "http://"+rest.Addr().String()
+	return mqtt, rest, nil
+}
+
+// DialTCP returns what opens a device's connection to a hub at addr.
+func DialTCP(addr string) fleet.DialFunc {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}
 }
 
 // memoryTransport reaches the REST side in memory. It keeps a connection for

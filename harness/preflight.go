@@ -50,20 +50,21 @@ func portCount(text string) int {
 // before it began, and how to raise it. hubInside says that the hub shares
 // this process, and so its descriptors.
 func Preflight(l Limits, devices int, hubInside bool) error {
-	need := devices + spareDescriptors
+	each := 1
 	if hubInside {
-		need += devices
+		each = 2 // both ends of every connection
 	}
+	need := each*devices + spareDescriptors
 	if l.Descriptors > 0 && need > l.Descriptors {
 		return fmt.Errorf("check limits: %d devices over tcp need %d open files in this process, and its limit is %d; "+
 			"raise it (`ulimit -Hn %d`, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d), "+
-			"or run without descriptors (--in-process --set target.embedded.transport=memory)",
-			devices, need, l.Descriptors, need, need, max(0, devices-(need-l.Descriptors)))
+			"or run without descriptors (--set target.embedded.transport=memory)",
+			devices, need, l.Descriptors, need, need, max(1, (l.Descriptors-spareDescriptors)/each))
 	}
 	if l.Ports > 0 && devices > l.Ports {
 		return fmt.Errorf("check limits: %d devices over tcp need as many local ports, and this host gives %d; "+
 			"widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), use fewer devices, "+
-			"or run without ports (--in-process --set target.embedded.transport=memory)", devices, l.Ports)
+			"or run without ports (--set target.embedded.transport=memory)", devices, l.Ports)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"muster/fleet"
-	"muster/iothub"
 	"muster/internal/sample"
+	"muster/iothub"
 	"muster/report"
 	"muster/scenarios"
 	"muster/scheduler"
@@ -153,6 +153,9 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 	case <-work.Done():
 		err = work.Err()
 	case <-devices.Done():
+	}
+	if outer.Err() == nil {
+		r.noteHub(outer) // its last account with the fleet connected
 	}
 	r.enter(Closing)
 	stopDevices()

@@ -47,9 +47,9 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 // forbids a pass; else it passed.
 //
 // A pass is forbidden by a threshold that failed or had no data, by any
-// execution whose end is unknown, by a repetition that did not run, and by a
-// device missing or extra among the targets of a job unless a threshold reads
-// that count. Without any threshold it takes the strictest reading: every
+// execution whose end is unknown, by a repetition that did not run unless a
+// threshold reads how many its job targeted, and by a device missing or extra
+// among the targets of a job unless a threshold reads that count. Without any threshold it takes the strictest reading: every
 // device connected, every job targeted someone, every execution succeeded.
 func Judge(s *Summary) (Verdict, []string) {
 	switch s.Ended {
@@ -153,8 +153,10 @@ func (j *Job) failReasons(thresholds []Threshold) []string {
 	add := func(format string, args ...any) {
 		reasons = append(reasons, fmt.Sprintf("job %s: ", j.Name)+fmt.Sprintf(format, args...))
 	}
-	for _, why := range j.NotRun {
-		add("%s", why)
+	if !reads(thresholds, j.Name, "targeted") {
+		for _, why := range j.NotRun {
+			add("%s", why)
+		}
 	}
 	if j.Unknown > 0 {
 		add("the end of %s was never seen", count(j.Unknown, "execution"))

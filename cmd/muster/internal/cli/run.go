@@ -48,7 +48,7 @@ and the results are written. A second one kills.`,
 	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
 	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
-	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process")
+	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log every connection and request")
 	cmd.RunE = action(func(ctx context.Context, args []string) error {
 		return runScenario(ctx, args[0], flags, f, stdio)
@@ -74,6 +74,9 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return err
 	}
 	printWarnings(stdio.Err, s.Warnings)
+	if !flags.inProcess && s.Target.Embedded.Transport != scenarios.Memory { // memory reaches no other process
+		opts.StartHub = startSelf(stdio.Err)
+	}
 	opts.Args = shownArgs(file, set)
 	opts.Observe = show.observe
 	result, err := harness.Run(ctx, s, opts)
@@ -106,9 +109,6 @@ func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
 	opts := &harness.Options{
 		Out: f.out, Driver: driver, DriverName: f.driver, Drain: f.drain, Version: version,
 		Logger: newLogger(stdio.Err, f.verbose),
-	}
-	if !f.inProcess {
-		opts.StartHub = startSelf(stdio.Err)
 	}
 	return opts, nil
 }

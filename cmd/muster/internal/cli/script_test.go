@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -61,7 +62,16 @@ func TestTranscripts(t *testing.T) {
 			env.Setenv("SCENARIOS", shipped)
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":             exits,
+			"passes-or-invalid": passesOrInvalid,
+			"start":             start,
+			"await":             await,
+			"signal":            send,
+			"kill-child":        killChild,
+			"ends":              ends,
+			"no-process":        noProcess,
+		},
 	})
 }
 
@@ -72,15 +82,32 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v: %v", args[1:], err)
-		}
-		got = exit.ExitCode()
-	}
-	if got != want {
+	if got := status(ts, args[1:]); got != want {
 		ts.Fatalf("%v: exit status %d, want %d", args[1:], got, want)
 	}
+}
+
+// passesOrInvalid runs a command line that must pass, or be invalid only since
+// the machine was too busy for the generator.
+func passesOrInvalid(ts *testscript.TestScript, neg bool, args []string) {
+	switch got := status(ts, args); {
+	case neg:
+		ts.Fatalf("usage: passes-or-invalid COMMAND [ARG...]")
+	case got == 110 && !strings.Contains(ts.ReadFile("stdout"), "the generator was saturated"):
+		ts.Fatalf("%v: invalid, and not since the generator was saturated", args)
+	case got != 0 && got != 110:
+		ts.Fatalf("%v: exit status %d, want 0", args, got)
+	}
+}
+
+func status(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v: %v", args, err)
+	}
+	if err != nil {
+		return exit.ExitCode()
+	}
+	return 0
 }

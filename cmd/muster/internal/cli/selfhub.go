@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -60,13 +59,10 @@ func startSelf(stderr io.Writer) harness.StartHub {
 		return &harness.Hub{
 			ConnectionString: cs,
 			BaseURL:          "http://" + ready.HTTP,
-			Dial: func(ctx context.Context) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, "tcp", ready.MQTT)
-			},
-			Done:  c.done,
-			Ended: func() error { return c.err },
-			Stop:  c.stop,
+			Dial:             harness.DialTCP(ready.MQTT),
+			Done:             c.done,
+			Ended:            func() error { return c.err },
+			Stop:             c.stop,
 		}, nil
 	}
 }

@@ -63,13 +63,13 @@ func loadScenario(file string, opts scenarios.Options) (*scenarios.Scenario, err
 	}
 	var faults scenarios.Errors
 	if !errors.As(err, &faults) {
-		return nil, withStatus(exitScenario, fmt.Errorf("scenario %s: %w", file, err))
+		return nil, withStatus(exitScenario, err)
 	}
 	status := exitScenario
 	if slices.ContainsFunc(faults, func(e *scenarios.Error) bool { return strings.HasPrefix(e.File, "--") }) {
 		status = exitUsage // a flag is wrong, whatever else is
 	}
-	return nil, withStatus(status, errors.New(faults.Detail()))
+	return nil, withStatus(status, errors.New(strings.TrimRight(faults.Detail(), "\n")))
 }
 
 func load(file string, opts scenarios.Options) (*scenarios.Scenario, error) {
