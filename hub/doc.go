@@ -1,3 +1,30 @@
-// Package hub is an IoT hub to test against: devices connect to it by MQTT, services drive it by REST, and it runs jobs,
-// with the protocol, the errors and the limits of Azure IoT Hub.
+// Package hub is an IoT hub to test against: devices connect to it by MQTT, services drive it by REST, and it runs jobs
+// over the devices that a query matches, with the protocol, the errors and the limits of Azure IoT Hub.
+//
+// Devices (Hub.ServeMQTT) are connections of MQTT 3.1.1 with a SAS token, on any net.Listener. They read their twin, report
+// properties, hear of desired ones, answer direct methods and send telemetry, which is counted and dropped. Services
+// (Hub.ServeREST, or Hub as an http.Handler) manage identities, read and change twins, query, call methods, and create,
+// follow and cancel jobs. Twins, jobs and sessions live in memory and end with the hub.
+//
+// Queries and jobs go through the devices in the order of their registration. Time stamps are the wall clock's at the moment
+// that they name: a job's row begins when its request is handed to the connection, or its twin is changed.
+//
+// # Concurrency
+//
+// All methods may be called from many goroutines at once. Each connection has one goroutine, which reads; what is to be
+// written is queued and written by a second one that exists only meanwhile. Nobody ever waits for a device: one that
+// does not read is disconnected once 64 KB wait for it or a write takes 5 seconds, and counted in Stats.SlowClosed.
+// A broadcast of a job to any number of devices runs on one goroutine, and its calls wait in tables. No lock is held
+// across a read, a write or a callback.
+//
+// Close ends every connection, request, job and listener and returns when no goroutine of the hub is left. In a
+// testing/synctest bubble with in-memory listeners (package hubtest) all of the hub's time is the bubble's.
+//
+// # Not supported
+//
+// Module identities, X.509 authentication, cloud-to-device messages, message routing and file upload, import and export
+// jobs, configurations, device streams, digital twins, edge capabilities and modules; AMQP, and MQTT over WebSocket; tiers,
+// quotas and throttling; projections, aggregates and grouping in queries. Such requests are answered with the service's own
+// error shape (400 GenericBadRequest, or ArgumentInvalid for a query), such topics and filters close the connection, as
+// the service does. docs/hub.md lists this with the decisions that the service's documentation leaves open.
 package hub

@@ -115,17 +115,23 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 
 // accept returns the next connection, or nil when the hub is closed. Running out of descriptors passes: it tries again.
 func (h *Hub) accept(l net.Listener) (net.Conn, error) {
+	failures := 0
 	for delay := 5 * time.Millisecond; ; delay = min(2*delay, time.Second) {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
+			if failures > 0 {
+				h.log.Warn("devices are accepted again", "failures", failures)
+			}
 			return nc, nil
 		case h.ctx.Err() != nil:
 			return nil, nil
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
+		case failures == 0:
+			h.log.Warn("devices cannot be accepted", "error", err)
 		}
-		h.log.Warn("accept a device", "error", err)
+		failures++
 		if sleep(h.ctx, delay) != nil {
 			return nil, nil
 		}

@@ -28,18 +28,22 @@ func newIdentity(doc *iothub.Device, old *identity) (identity, *iothub.Error) {
 		if a.Type != "" && !strings.EqualFold(a.Type, iothub.AuthenticationSAS) {
 			return id, errUnsupported("Authentication of type " + a.Type)
 		}
-		id.primary = keyOr(a.SymmetricKey.Primary, id.primary)
-		id.secondary = keyOr(a.SymmetricKey.Secondary, id.secondary)
+		takeKey(&id.primary, a.SymmetricKey.Primary)
+		takeKey(&id.secondary, a.SymmetricKey.Secondary)
 	}
-	id.primary, id.secondary = keyOr(id.primary, newKey()), keyOr(id.secondary, newKey())
+	for _, key := range []*iothub.Key{&id.primary, &id.secondary} {
+		if len(*key) == 0 {
+			*key = newKey()
+		}
+	}
 	return id, nil
 }
 
-func keyOr(key, other iothub.Key) iothub.Key {
-	if len(key) > 0 {
-		return key
+// takeKey replaces a key by a given one.
+func takeKey(key *iothub.Key, given iothub.Key) {
+	if len(given) > 0 {
+		*key = given
 	}
-	return other
 }
 
 // create registers a device with a fresh twin, which may be seeded.

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"net"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/google/go-cmp/cmp"
 
+	"muster/hub"
 	"muster/hub/hubtest"
+	"muster/internal/mqtt"
 	"muster/iothub"
 )
 
@@ -103,4 +106,59 @@ func TestPahoAndClient(t *testing.T) {
 			t.Errorf("rows (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// The same over sockets: nothing of the hub depends on the transport in memory.
+func TestOverTCP(t *testing.T) {
+	h := hub.New(nil)
+	var serving sync.WaitGroup
+	listen := func(serve func(net.Listener) error) net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Skipf("no sockets here: %v", err)
+		}
+		serving.Go(func() {
+			if err := serve(l); err != nil {
+				t.Errorf("serve: %v", err)
+			}
+		})
+		return l
+	}
+	devices, services := listen(h.ServeMQTT), listen(h.ServeREST)
+	service, err := iothub.NewClient(h.ConnectionString(), &iothub.ClientOptions{BaseURL: "http://" + services.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	_, err = service.CreateDevice(t.Context(), iothub.Device{
+		DeviceID:       "dev1",
+		Authentication: &iothub.Authentication{SymmetricKey: iothub.SymmetricKey{Primary: key("dev1"), Secondary: key("dev1")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", devices.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bare{t: t, conn: conn, rd: mqtt.NewReader(conn, 1<<20)}
+	token := iothub.NewToken("localhost/devices/dev1", key("dev1"), "", time.Now().Add(time.Hour))
+	if code := b.connect(credentials{"dev1", iothub.Username("localhost", "dev1"), token}, true, 60); code != mqtt.Accepted {
+		t.Fatalf("CONNACK %d", code)
+	}
+	b.subscribe(iothub.FilterMethods)
+	var calling sync.WaitGroup
+	calling.Go(func() {
+		result, err := service.InvokeMethod(t.Context(), "dev1", iothub.Method{MethodName: "m"})
+		if err != nil || string(result.Payload) != `"ok"` {
+			t.Errorf("method: %s, %v", result.Payload, err)
+		}
+	})
+	b.answerMethod("m", "null", 200, `"ok"`)
+	calling.Wait()
+	if err := h.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	serving.Wait()
+	b.closed()
 }

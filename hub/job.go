@@ -77,6 +77,9 @@ const (
 func (j *job) schedule() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.status != iothub.JobQueued { // cancelled already
+		return
+	}
 	if j.spec.whereErr != nil {
 		j.failLocked("SQL query parse failed due to following errors: " + j.spec.whereErr.Error())
 		return
@@ -122,9 +125,11 @@ func (j *job) run() {
 	if !j.begin(devices, cancel) {
 		return
 	}
+	j.hub.pacer.join(j.spec.start)
+	defer j.hub.pacer.leave()
 	calls := make([]call, len(devices)) // one block for all; released with the last row
 	for i := range devices {
-		if wait := time.Until(j.hub.pacer.next(j.spec.start)); wait > 0 && sleep(ctx, wait) != nil {
+		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
 		if j.hub.gate.wait(ctx) != nil {

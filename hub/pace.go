@@ -7,25 +7,39 @@ import (
 
 // pacer hands out the moments at which executions are due, over all jobs of a hub together: the nth one after the
 // schedule's start is due n/rate later. Whoever is late finds its moments in the past and catches up; nothing drifts.
+// A schedule begins with a job that dispatches alone and goes on until no job dispatches any more.
 type pacer struct {
 	perSecond float64 // 0 = everything is due at once
 
 	mu    sync.Mutex // guards the fields below
+	jobs  int        // that dispatch
 	start time.Time
 	n     uint64
 }
 
-// next returns when the next execution of a job that began at the given time is due. A job that begins after
-// everything handed out so far was due starts the schedule anew.
-func (p *pacer) next(began time.Time) time.Time {
-	if p.perSecond <= 0 {
-		return began
-	}
+// join counts a job that begins to dispatch at a time; leave must follow.
+func (p *pacer) join(began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	due := p.start.Add(offset(p.n, p.perSecond))
-	if due.Before(began) {
-		p.start, p.n, due = began, 0, began
+	if p.jobs == 0 {
+		p.start, p.n = began, 0
+	}
+	p.jobs++
+}
+
+func (p *pacer) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs--
+}
+
+// next returns when the next execution of any job is due.
+func (p *pacer) next() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due := p.start
+	if p.perSecond > 0 {
+		due = due.Add(offset(p.n, p.perSecond))
 	}
 	p.n++
 	return due

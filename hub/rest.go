@@ -88,12 +88,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve makes a handler an http.Handler: what comes before and after is the same for all requests.
 func (h *Hub) serve(need permission, handle handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h.waitOpen(r.Context()) != nil {
-			return // the client is gone, or the hub
-		}
-		answer, err := h.try(w, r, need, handle)
-		if h.waitOpen(r.Context()) != nil {
-			return
+		var answer reply
+		err := h.waitOpen(r.Context())
+		if err == nil {
+			answer, err = h.try(w, r, need, handle)
+			if gone := h.waitOpen(r.Context()); gone != nil {
+				err = gone
+			}
 		}
 		if err != nil {
 			writeError(w, err)
@@ -121,15 +122,18 @@ func (h *Hub) try(w http.ResponseWriter, r *http.Request, need permission, handl
 	return handle(&request{r, body})
 }
 
-// waitOpen waits while the hub is paused.
-func (h *Hub) waitOpen(ctx context.Context) error {
+// waitOpen waits while the hub is paused; it fails if the client goes away or the hub is closed.
+func (h *Hub) waitOpen(ctx context.Context) *iothub.Error {
 	if h.gate.open() {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
-	return h.gate.wait(ctx)
+	if h.gate.wait(ctx) != nil {
+		return errClosed()
+	}
+	return nil
 }
 
 const jsonType = "application/json; charset=utf-8"
@@ -147,6 +151,7 @@ func (a reply) write(w http.ResponseWriter) {
 	}
 	if a.body != nil {
 		header.Set("Content-Type", jsonType)
+		header.Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
 	if a.status != 0 {
 		w.WriteHeader(a.status)
