@@ -197,8 +197,9 @@ func (r *run) build() (*fleet.Fleet, *scheduler.Scheduler, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	r.reporter = &reporter{Writer: r.samples, jobs: r.scenario.Jobs, status: map[[2]uint32]string{}}
 	observer.to, err = scheduler.New(jobsOf(r.scenario), scheduler.Options{
-		Clock: r.clock, Samples: r.samples, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
+		Clock: r.clock, Samples: r.reporter, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
 		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain,
 	})
 	if err != nil {

@@ -2,9 +2,12 @@ package harness
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"muster/fleet"
+	"muster/internal/sample"
+	"muster/scenarios"
 	"muster/scheduler"
 )
 
@@ -28,6 +31,66 @@ type Progress struct {
 	Elapsed time.Duration // since the run began
 	Fleet   fleet.Stats
 	Jobs    []scheduler.Progress
+	News    []JobNews // what happened to jobs since the last Progress, in order
+}
+
+// JobNews is a repetition of a job that changed its status.
+type JobNews struct {
+	Job         string
+	Repetition  int    // from 1
+	Repetitions int    // how many the job has
+	ID          string // the hub's job id; "" for a direct job
+	Status      string // in the hub's own words; "skipped" if it does not run
+	Reason      string // why it failed or does not run
+	Devices     int64  // whom it targeted, once that is known
+}
+
+// reporter records what the scheduler measures and keeps the news of it for
+// the observer.
+type reporter struct {
+	*sample.Writer
+	jobs []scenarios.Job
+
+	mu     sync.Mutex // guards the fields below
+	status map[[2]uint32]string
+	news   []JobNews
+}
+
+// Write implements scheduler.Recorder.
+func (r *reporter) Write(rec sample.Record) {
+	r.Writer.Write(rec)
+	switch rec := rec.(type) {
+	case *sample.JobState:
+		r.note(rec.Job, rec.Repetition, JobNews{ID: rec.ID, Status: rec.Status, Devices: rec.Stats.Devices})
+	case *sample.Repetition:
+		n := JobNews{ID: rec.ID, Status: rec.Status, Reason: rec.Reason, Devices: rec.Targeted}
+		if rec.Skipped {
+			n.Status = "skipped"
+		}
+		r.note(rec.Job, rec.Repetition, n)
+	}
+}
+
+// note keeps n if the status is another than before.
+func (r *reporter) note(job, repetition uint32, n JobNews) {
+	n.Job, n.Repetition, n.Repetitions = r.jobs[job].Name, int(repetition)+1, r.jobs[job].Times
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := [2]uint32{job, repetition}
+	if r.status[key] == n.Status {
+		return
+	}
+	r.status[key] = n.Status
+	r.news = append(r.news, n)
+}
+
+// take returns the news since the last call.
+func (r *reporter) take() []JobNews {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := r.news
+	r.news = nil
+	return news
 }
 
 // observeEvery is often enough for a bar that moves.
@@ -42,8 +105,9 @@ func (r *run) observe(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			r.opts.Observe(r.progress())
+		case <-r.changed:
 		}
+		r.opts.Observe(r.progress())
 	}
 }
 
@@ -54,6 +118,7 @@ func (r *run) progress() Progress {
 	}
 	if s := r.scheduler.Load(); s != nil {
 		p.Jobs = s.Progress()
+		p.News = r.reporter.take()
 	}
 	return p
 }

@@ -63,7 +63,10 @@ type run struct {
 	hub      *Hub
 	client   *iothub.Client
 
+	reporter *reporter
+
 	stage     atomic.Pointer[Stage]
+	changed   chan struct{} // holds one token if the stage has changed and nobody was told
 	fleet     atomic.Pointer[fleet.Fleet]
 	scheduler atomic.Pointer[scheduler.Scheduler]
 	fault     error // what ended the run, other than an interrupt
@@ -73,7 +76,7 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 	if err := Check(s); err != nil {
 		return nil, err
 	}
-	r := &run{scenario: s, clock: sample.NewClock()}
+	r := &run{scenario: s, clock: sample.NewClock(), changed: make(chan struct{}, 1)}
 	r.opts = opts.resolved(s, r.clock.Epoch())
 	r.enter(Starting)
 	if !inMemory(s) {
@@ -85,7 +88,13 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 	return r, r.openFolder()
 }
 
-func (r *run) enter(stage Stage) { r.stage.Store(&stage) }
+func (r *run) enter(stage Stage) {
+	r.stage.Store(&stage)
+	select {
+	case r.changed <- struct{}{}:
+	default: // it is to be told already
+	}
+}
 
 // measure brings everything up, runs the jobs and takes everything down.
 //
@@ -179,12 +188,12 @@ func mergeContexts(a, b context.Context) (context.Context, context.CancelFunc) {
 func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.enter(Reporting)
 	r.opts.Observe(r.progress())
+	r.fleet.Store(nil) // the report needs the memory more
+	r.scheduler.Store(nil)
 	end.At = r.clock.Now()
 	if err := r.samples.Close(end); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
-	r.fleet.Store(nil) // the report needs the memory more
-	r.scheduler.Store(nil)
 	result := &Result{Dir: r.opts.Out}
 	var err error
 	if result.Report, err = r.makeReport(); err != nil {

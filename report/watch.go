@@ -144,8 +144,9 @@ func (w *watch) judge(s *Summary) {
 	g.Valid = len(g.Reasons) == 0
 }
 
-// judge notes in j how the generator did, and returns why j's numbers cannot
-// be trusted, or "".
+// judge notes in j how the generator did, and returns why the latencies that a
+// threshold reads of j cannot be trusted, or "". Where no threshold reads any,
+// a saturated generator is a warning: nothing that is judged depends on it.
 func (w *watched) judge(j *Job, thresholds []Threshold) string {
 	if w.step > stepLimit && j.onHubClock() {
 		j.warn("the wall clock stepped by %s: phases on the hub's clock are in doubt", short(Millis(w.step)))
@@ -159,7 +160,12 @@ func (w *watched) judge(j *Job, thresholds []Threshold) string {
 	if due := int64(w.lasted / wakeEvery); wakes.Count < due/2 {
 		j.warn("the generator woke %s times of about %s: its timer did not keep up", thousands(wakes.Count), thousands(due))
 	}
-	if wakes.P99 <= limit {
+	switch {
+	case wakes.P99 <= limit:
+		return ""
+	case !readsPhase(thresholds, j.Name):
+		j.warn("the generator was saturated: wake p99 %s is above %s (%s); no threshold reads a latency of this job, so the verdict stands, but its latencies are not the hub's",
+			short(wakes.P99), short(limit), basis)
 		return ""
 	}
 	return fmt.Sprintf("job %s: the generator was saturated: wake p99 %s is above %s (%s)", j.Name, short(wakes.P99), short(limit), basis)
@@ -183,8 +189,8 @@ func (j *Job) onHubClock() bool {
 	return false
 }
 
-// wakeLimit returns the wake p99 above which j cannot be trusted, and where
-// it comes from: a tenth of the p99 of the shortest phase that a threshold
+// wakeLimit returns the wake p99 above which j's latencies cannot be trusted,
+// and where it comes from: a tenth of the p99 of the shortest phase that a threshold
 // reads; of total, or else of the shortest phase there is, if none reads any;
 // and no less than a millisecond.
 func wakeLimit(j *Job, thresholds []Threshold) (Millis, string) {
@@ -199,6 +205,16 @@ func wakeLimit(j *Job, thresholds []Threshold) (Millis, string) {
 		return limit, fmt.Sprintf("%d %% of %s p99 %s", 100/wakePart, name, short(p99))
 	}
 	return wakeFloor, "the least limit"
+}
+
+// readsPhase reports whether a threshold reads a latency of a job.
+func readsPhase(thresholds []Threshold, job string) bool {
+	for p := range phases {
+		if reads(thresholds, job, p.String()) {
+			return true
+		}
+	}
+	return false
 }
 
 // shortest returns the smallest p99 of the phases that of accepts, and which

@@ -154,7 +154,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{method("deviceId: 'a b', via: direct"), `s.yaml:4:89: jobs[0].deviceId: "a b" is no device id; an id has 1 to 128 ASCII letters, digits and - . + % _ # * ? ! ( ) , : ; = @ $ '`},
 		{method("queryCondition: '*', rate: 5/s, inFlight: 3"), "s.yaml:4:100: jobs[0].rate: is for via: direct only; this job goes via: hub\ns.yaml:4:111: jobs[0].inFlight: is for via: direct only; this job goes via: hub"},
 		{method("queryCondition: '*', via: directly"), `s.yaml:4:105: jobs[0].via: unknown way "directly"; did you mean "direct"?`},
-		{method("queryCondition: '*', via: direct, inFlight: 0"), "s.yaml:4:123: jobs[0].inFlight: must be 1 to 100000, is 0"},
+		{method("queryCondition: '*', via: direct, inFlight: -1"), "s.yaml:4:123: jobs[0].inFlight: must be 0 to 100000, is -1"},
 		{method("queryCondition: '*', startTime: 5s"), `s.yaml:4:111: jobs[0].startTime: expected a start such as +5s after the fleet is ready, or a time such as 2030-01-02T03:04:05Z, found "5s"`},
 		{method("queryCondition: '*', startTime: +5"), "s.yaml:4:111: jobs[0].startTime: expected a start such as +5s after the fleet is ready, or a time such as 2030-01-02T03:04:05Z, found the number +5"},
 		{method("queryCondition: '*', startTime: +-5s"), `s.yaml:4:111: jobs[0].startTime: must be +0s to +720h0m0s, is "+-5s"`},

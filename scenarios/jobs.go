@@ -34,7 +34,7 @@ func (d *decoder) job(n *node, path string) Job {
 		optional("maxExecutionTimeInSeconds", d.seconds(&j.MaxExecution, 1, 86_400)),
 		optional("via", choice(d, &j.Via, "way", Hub, Direct)),
 		optional("rate", d.rate(&j.Rate)),
-		optional("inFlight", d.integer(&j.InFlight, 1, 100_000)),
+		optional("inFlight", d.integer(&j.InFlight, 0, 100_000)),
 		optional("mark", d.boolean(&j.Mark)),
 		optional("settle", d.duration(&j.Settle, 100*time.Millisecond, time.Hour)),
 	) {
@@ -47,7 +47,7 @@ func (d *decoder) job(n *node, path string) Job {
 	d.checkTargets(n, path, &j)
 	d.checkVia(path, &j)
 	switch {
-	case j.Via == Direct && j.InFlight == 0:
+	case j.Via == Direct && n.field("inFlight") == nil:
 		j.InFlight = directInFlight
 	case j.Via == Hub && j.Settle == 0:
 		j.Settle = defaultSettle

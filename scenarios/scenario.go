@@ -161,7 +161,7 @@ type Job struct {
 	MaxExecution time.Duration // whole seconds, for one repetition; default 300 s
 	Via          Via           // default hub
 	Rate         float64       // direct only: executions begun a second; 0, the default, is as fast as InFlight allows
-	InFlight     int           // direct only: executions at once; default 100; 0 via hub
+	InFlight     int           // direct only: executions at once; default 100; 0 is no cap, and what hub jobs have
 	Mark         bool          // put the repetition's id into the payload, so that repetitions may overlap; default false
 	Settle       time.Duration // via hub only: how long its rows may come after the end; default 60s; 0 via direct
 }

@@ -178,7 +178,6 @@ func (h *hubJob) note(status JobStatus) {
 	now := h.s.opts.Clock.Now()
 	changed := status.Status != h.status.Status
 	h.status = status
-	h.r.noteHub(h.w, status.Status)
 	state := &sample.JobState{At: now, Job: h.w.job, Repetition: h.w.number, ID: h.id, Status: status.Status}
 	if status.Stats != nil {
 		state.Stats = *status.Stats

@@ -11,9 +11,6 @@ type Progress struct {
 	Repetition  int    // the one that began last, from 1; 0 before the first
 	Repetitions int    // how many are planned
 	Status      string // "waiting", "scheduled", "running", "settling" or "done"
-	ID          string // the hub's id of that repetition's job
-	HubStatus   string // how that job stands, in the hub's own words; "" before the first look
-	Reason      string // why the job was ended early, or did not run
 
 	// Of the repetition that began last.
 	Targeted int64 // the query matches over the fleet, then whom it really targeted
@@ -45,10 +42,10 @@ func (r *runner) progress() Progress {
 	p := Progress{Job: r.job.Name, Repetitions: r.job.Times}
 	r.mu.Lock()
 	w := r.current
-	p.Status, p.Reason, p.HubStatus = r.stage, r.reason, r.hubStatus
+	p.Status = r.stage
 	r.mu.Unlock()
 	if w != nil {
-		p.Repetition, p.ID = int(w.number)+1, w.id
+		p.Repetition = int(w.number) + 1
 		p.Targeted, p.Received, p.Done = w.targeted.Load(), w.received.Load(), w.done.Load()
 	}
 	for i := range r.outcomes {
@@ -67,21 +64,5 @@ func (r *runner) enter(stage string) {
 func (r *runner) begin(w *window) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.current, r.hubStatus = w, ""
-}
-
-// noteHub keeps how the hub says that w's job stands, if w is the current one.
-func (r *runner) noteHub(w *window, status string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.current == w {
-		r.hubStatus = status
-	}
-}
-
-// noteReason keeps why the job ended early.
-func (r *runner) noteReason(reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.reason = reason
+	r.current = w
 }

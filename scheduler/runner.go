@@ -24,12 +24,9 @@ type runner struct {
 	start     sample.Moment
 	startWall time.Time // Job.At
 
-	mu        sync.Mutex // guards the four below, for Progress
-	stage     string
-	hubStatus string
-	reason    string
-	current   *window // of the repetition that began last; nil before
-
+	mu       sync.Mutex // guards stage and current, for Progress
+	stage    string
+	current  *window // of the repetition that began last; nil before
 	outcomes [len(Counts{})]atomic.Int64
 }
 
@@ -60,9 +57,6 @@ func (r *runner) run(life *lifetime, start sample.Moment) error {
 	begun, err := 0, r.check(life)
 	if err == nil {
 		begun, err = r.repeat(life)
-	}
-	if err != nil {
-		r.noteReason(err.Error())
 	}
 	if !life.draining() {
 		r.skip(begun, err)

@@ -45,7 +45,6 @@ type booking struct {
 type window struct {
 	ticket      uint32
 	job, number uint32
-	id          string // of the hub's job; "" via direct
 	kind        Kind
 	via         Via
 	due         sample.Moment

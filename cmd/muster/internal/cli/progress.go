@@ -11,7 +11,6 @@ import (
 	"golang.org/x/term"
 
 	"muster/harness"
-	"muster/scheduler"
 )
 
 // progress shows how a run goes. Its calls come from one goroutine at a time.
@@ -90,10 +89,7 @@ type jobJSON struct {
 	Name        string `json:"name"`
 	Repetition  int    `json:"repetition"` // from 1; 0 before the first
 	Repetitions int    `json:"repetitions"`
-	ID          string `json:"id,omitempty"`
 	Status      string `json:"status"`
-	HubStatus   string `json:"hubStatus,omitempty"`
-	Reason      string `json:"reason,omitempty"`
 	Targeted    int64  `json:"targeted"`
 	Received    int64  `json:"received"`
 	Done        int64  `json:"done"`
@@ -106,6 +102,17 @@ type progressJSON struct {
 	Devices        int64         `json:"devices"`
 	Online         int64         `json:"online"`
 	Jobs           []jobJSON     `json:"jobs"`
+	News           []newsJSON    `json:"news,omitempty"`
+}
+
+// newsJSON is a repetition that changed its status.
+type newsJSON struct {
+	Name       string `json:"name"`
+	Repetition int    `json:"repetition"`
+	ID         string `json:"id,omitempty"`
+	Status     string `json:"status"`
+	Reason     string `json:"reason,omitempty"`
+	Devices    int64  `json:"devices"`
 }
 
 func jsonProgress(p harness.Progress) progressJSON {
@@ -115,60 +122,48 @@ func jsonProgress(p harness.Progress) progressJSON {
 	}
 	for i, j := range p.Jobs {
 		out.Jobs[i] = jobJSON{
-			Name: j.Job, Repetition: j.Repetition, Repetitions: j.Repetitions, ID: j.ID, Status: j.Status,
-			HubStatus: j.HubStatus, Reason: j.Reason, Targeted: j.Targeted, Received: j.Received, Done: j.Done,
+			Name: j.Job, Repetition: j.Repetition, Repetitions: j.Repetitions, Status: j.Status,
+			Targeted: j.Targeted, Received: j.Received, Done: j.Done,
 		}
+	}
+	for _, n := range p.News {
+		out.News = append(out.News, newsJSON{Name: n.Job, Repetition: n.Repetition, ID: n.ID, Status: n.Status, Reason: n.Reason, Devices: n.Devices})
 	}
 	return out
 }
 
-// news finds what changed from one observation to the next: the stage, and
-// the status of each job's repetition.
-type news struct {
-	stage  harness.Stage
-	status []string // by job
-}
+// news words what is new in an observation: another stage, and the jobs whose
+// status changed.
+type news struct{ stage harness.Stage }
 
 func (n *news) of(p harness.Progress) []string {
 	var text []string
+	for i := range p.News {
+		text = append(text, jobStatus(&p.News[i]))
+	}
 	if p.Stage != n.stage {
 		n.stage = p.Stage
 		text = append(text, standing(p))
 	}
-	for len(n.status) < len(p.Jobs) {
-		n.status = append(n.status, "")
-	}
-	for i, j := range p.Jobs {
-		now := strings.Join([]string{j.ID, j.Status, j.HubStatus, j.Reason}, " ")
-		if (j.Repetition == 0 && j.Reason == "") || now == n.status[i] {
-			continue
-		}
-		n.status[i] = now
-		text = append(text, jobStatus(&p.Jobs[i]))
-	}
 	return text
 }
 
-// jobStatus says how a job stands, in the hub's words where it has some.
-func jobStatus(j *scheduler.Progress) string {
+// jobStatus says how a repetition stands, in the hub's words.
+func jobStatus(n *harness.JobNews) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "job %s", j.Job)
-	if j.Repetitions > 1 {
-		fmt.Fprintf(&b, " %d/%d", j.Repetition, j.Repetitions)
+	fmt.Fprintf(&b, "job %s", n.Job)
+	if n.Repetitions > 1 {
+		fmt.Fprintf(&b, " %d/%d", n.Repetition, n.Repetitions)
 	}
-	if j.ID != "" {
-		fmt.Fprintf(&b, " %s", j.ID)
+	if n.ID != "" {
+		fmt.Fprintf(&b, " %s", n.ID)
 	}
-	status := j.Status
-	if j.HubStatus != "" {
-		status = j.HubStatus
+	fmt.Fprintf(&b, ": %s", n.Status)
+	if n.Devices > 0 {
+		fmt.Fprintf(&b, ", %d devices", n.Devices)
 	}
-	fmt.Fprintf(&b, ": %s", status)
-	switch {
-	case j.Reason != "":
-		fmt.Fprintf(&b, ": %s", j.Reason)
-	case j.Targeted > 0 && j.Done > 0:
-		fmt.Fprintf(&b, ", %d of %d done", j.Done, j.Targeted)
+	if n.Reason != "" {
+		fmt.Fprintf(&b, ": %s", n.Reason)
 	}
 	return b.String()
 }
