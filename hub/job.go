@@ -234,6 +234,7 @@ func (j *job) endLocked(i int, result callResult, now time.Time) bool {
 // close ends the job's window: what is not done fails, and calls on their way are given up.
 func (j *job) close() {
 	now := time.Now()
+	unsent, unanswered := callResult{err: errWindowOver()}, callResult{err: errNoResponse(j.spec.window)}
 	var calls []*call
 	j.mu.Lock()
 	if j.status != iothub.JobRunning {
@@ -243,12 +244,12 @@ func (j *job) close() {
 	for i := range j.rows {
 		switch r := &j.rows[i]; r.status {
 		case rowPending:
-			j.endLocked(i, callResult{err: errWindowOver()}, now)
+			j.endLocked(i, unsent, now)
 		case rowRunning:
 			if r.call != nil {
 				calls = append(calls, r.call)
 			}
-			j.endLocked(i, callResult{err: errNoResponse(j.spec.window)}, now)
+			j.endLocked(i, unanswered, now)
 		}
 	}
 	stop := j.stop

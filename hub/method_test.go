@@ -1,6 +1,8 @@
 package hub_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -206,8 +208,23 @@ func TestTooManyMethods(t *testing.T) {
 	})
 }
 
-// A device that is deleted takes its methods with it; a caller that goes away frees its place.
-func TestMethodsEndWithDeviceAndCaller(t *testing.T) {
+// A caller that goes away leaves nothing behind: the answer finds no call.
+func TestMethodEndsWithCaller(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1", iothub.FilterMethods)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Client().InvokeMethod(ctx, "dev1", iothub.Method{MethodName: "m"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want a deadline exceeded", err)
+		}
+		synctest.Wait()
+		b.answerMethod("m", "null", 200, "")
+		eventually(t, "dropped", func() bool { return s.Stats().StrayResponses == 1 })
+	})
+}
+
+// A device that is deleted takes its methods with it.
+func TestMethodsEndWithDevice(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		online(t, s, "dev1", iothub.FilterMethods)
 		register(t, s, "offline")

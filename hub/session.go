@@ -27,10 +27,10 @@ func (c *conn) connect(body []byte) error {
 	}
 	c.expiry = expiry
 	c.patience = min(time.Duration(p.KeepAlive)*time.Second*3/2, maxKeepAlive)
-	c.hasWill = p.HasWill && isEvents(dev.id, p.WillTopic)
 	if !c.attach(dev, p.CleanSession) {
 		return c.refuse(mqtt.RefusedNotAuthorized, "device deleted or disabled")
 	}
+	c.hasWill = p.HasWill && isEvents(dev.id, p.WillTopic)
 	c.hub.counters.accepted.Add(1)
 	_, at := c.deadline()
 	return c.waitUntil(at)
