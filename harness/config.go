@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"muster/fleet"
@@ -119,26 +118,12 @@ func (r *run) headerOf() *report.Run {
 func hostOf() report.Host {
 	h := report.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.GOMAXPROCS(0)}
 	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
-		h.MemoryBytes = memoryTotal(string(text))
+		h.MemoryBytes = kibibytes(string(text), "MemTotal:")
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		h.Kernel = strings.TrimSpace(string(text))
 	}
 	return h
-}
-
-// memoryTotal reads the MemTotal line of /proc/meminfo.
-func memoryTotal(meminfo string) int64 {
-	for line := range strings.Lines(meminfo) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && fields[0] == "MemTotal:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			if err == nil {
-				return kib * 1024
-			}
-		}
-	}
-	return 0
 }
 
 // openFolder makes the results folder with all that is known before the run.

@@ -157,6 +157,7 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 	case <-f.Ready():
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
+		inner.Go(func() error { return collectGarbage(devices, s) })
 		err = s.Run(work)
 		stop()
 	case <-work.Done():

@@ -17,8 +17,8 @@
 //
 // # Concurrency
 //
-// New returns a Scheduler whose Received, Answered, Finished and Progress may
-// be called from any goroutine at any time, before Run and after it. They do
+// New returns a Scheduler whose Received, Answered, Finished, Progress and Quiet
+// may be called from any goroutine at any time, before Run and after it. They do
 // not block, and receipts allocate nothing once a payload's bytes have been
 // seen. Run is called once. It owns every goroutine of the package, one a job,
 // one a repetition that overlaps others and one a call on its way, and joins

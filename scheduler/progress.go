@@ -1,6 +1,10 @@
 package scheduler
 
-import "muster/internal/sample"
+import (
+	"time"
+
+	"muster/internal/sample"
+)
 
 // Counts are executions by outcome: Counts[sample.Succeeded] and so on.
 type Counts [len(sample.Outcomes) + 1]int64
@@ -65,4 +69,42 @@ func (r *runner) begin(w *window) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current = w
+}
+
+// Quiet returns for how long nothing is due: 0 while a repetition goes on or
+// is late, an hour once all jobs are done. It is when a process may do what
+// would disturb a measurement.
+func (s *Scheduler) Quiet() time.Duration {
+	now := s.opts.Clock.Now()
+	quiet := time.Hour
+	for _, r := range s.runners {
+		quiet = min(quiet, r.quiet(now))
+	}
+	return max(quiet, 0)
+}
+
+func (r *runner) quiet(now sample.Moment) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.stage == stageDone:
+		return time.Hour
+	case r.marked > 0 || !r.next.Seen():
+		return 0
+	}
+	return time.Duration(r.next - now)
+}
+
+// expect notes when the next repetition is due.
+func (r *runner) expect(due sample.Moment) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = due
+}
+
+// overlap counts a repetition that may overlap others in or out.
+func (r *runner) overlap(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.marked += n
 }

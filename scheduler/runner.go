@@ -24,9 +24,11 @@ type runner struct {
 	start     sample.Moment
 	startWall time.Time // Job.At
 
-	mu       sync.Mutex // guards stage and current, for Progress
+	mu       sync.Mutex // guards the fields below, for Progress and Quiet
 	stage    string
-	current  *window // of the repetition that began last; nil before
+	current  *window       // of the repetition that began last; nil before
+	next     sample.Moment // when the first repetition that is not over is due, as far as they do not overlap
+	marked   int           // repetitions that go on and may overlap
 	outcomes [len(Counts{})]atomic.Int64
 }
 
@@ -76,12 +78,17 @@ func (r *runner) repeat(life *lifetime) (begun int, err error) {
 	overlapping, next := errgroup.WithContext(life.stop) // one goroutine a marked repetition; the first error ends the job
 	for ; begun < r.job.Times; begun++ {
 		due := r.due(begun)
+		r.expect(due)
 		if !r.s.sleepUntil(next, due-sample.Moment(r.lead())) {
 			break
 		}
 		p := newRepetition(r, uint32(begun), due)
 		if r.job.Mark {
-			overlapping.Go(func() error { return p.run(life) })
+			r.overlap(+1)
+			overlapping.Go(func() error {
+				defer r.overlap(-1)
+				return p.run(life)
+			})
 		} else if err = p.run(life); err != nil {
 			begun++
 			break
