@@ -300,12 +300,12 @@ func (c *console) fleet(f *Fleet) {
 }
 
 func (c *console) generator(g *Generator) {
-	items := []string{"kept up"}
+	items := []string{"valid"}
 	if !g.Valid {
 		items[0] = "NOT VALID"
 	}
 	if g.Wake != nil {
-		items = append(items, "wake p99 "+short(g.Wake.P99)+" max "+short(g.Wake.Max))
+		items = append(items, "wake over the whole run p99 "+short(g.Wake.P99)+" max "+short(g.Wake.Max))
 	}
 	if g.Lag != nil {
 		items = append(items, "timer late p99 "+short(g.Lag.P99)+" max "+short(g.Lag.Max))
