@@ -8,20 +8,22 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"muster/harness"
+	"muster/scheduler"
 )
 
 // bars shows progress on a terminal: a bar for the connect ramp and one for
 // each job, with what changes printed above them. mpb owns one goroutine,
 // which close joins.
 type bars struct {
+	w       io.Writer
 	all     *mpb.Progress
 	connect *mpb.Bar
-	jobs    []*mpb.Bar
+	jobs    []jobBar
 	news    news
 }
 
 func newBars(w io.Writer) *bars {
-	return &bars{all: mpb.New(mpb.WithOutput(w), mpb.WithAutoRefresh(), mpb.WithWidth(60))}
+	return &bars{w: w, all: mpb.New(mpb.WithOutput(w), mpb.WithAutoRefresh(), mpb.WithWidth(60))}
 }
 
 func (b *bars) observe(p harness.Progress) {
@@ -29,24 +31,37 @@ func (b *bars) observe(p harness.Progress) {
 		fmt.Fprintf(b.all, "%6.1fs  %s\n", p.Elapsed.Seconds(), line)
 	}
 	if b.connect == nil && p.Fleet.Devices > 0 {
-		b.connect = b.bar("connect", int64(p.Fleet.Devices))
+		b.connect = b.bar("connect")
 	}
-	if b.connect != nil {
-		b.connect.SetCurrent(int64(p.Fleet.Online))
+	if b.connect != nil && p.Stage != harness.Closing && p.Stage != harness.Reporting {
+		b.connect.SetTotal(int64(p.Fleet.Devices), false)
+		b.connect.SetCurrent(p.Fleet.Online)
 	}
 	for i, j := range p.Jobs {
 		if len(b.jobs) <= i {
-			b.jobs = append(b.jobs, b.bar(j.Job, max(1, int64(j.Repetitions))))
+			b.jobs = append(b.jobs, jobBar{Bar: b.bar(j.Job)})
 		}
-		b.jobs[i].SetTotal(max(1, j.Targeted)*int64(max(1, j.Repetitions)), false)
-		b.jobs[i].SetCurrent(int64(max(0, j.Repetition-1))*j.Targeted + j.Done)
+		b.jobs[i].show(&p.Jobs[i])
 	}
 }
 
-// bar adds a bar that shows its count; it is never complete before close, so
-// that mpb leaves it where it is.
-func (b *bars) bar(name string, total int64) *mpb.Bar {
-	return b.all.New(total, mpb.BarStyle().Rbound("|").Lbound("|"),
+// jobBar is the bar of a job over all its repetitions.
+type jobBar struct {
+	*mpb.Bar
+	devices int64 // whom a repetition targets, as far as is known
+}
+
+func (b *jobBar) show(j *scheduler.Progress) {
+	b.devices = max(b.devices, j.Targeted) // a repetition that has just begun targets nobody yet
+	b.SetTotal(max(1, b.devices*int64(j.Repetitions)), false)
+	b.SetCurrent(int64(max(0, j.Repetition-1))*b.devices + j.Done)
+}
+
+// bar adds a bar that shows its count. Without a total of its own it takes
+// what it is told, and is never complete before close, so that mpb leaves it
+// where it is.
+func (b *bars) bar(name string) *mpb.Bar {
+	return b.all.New(0, mpb.BarStyle().Rbound("|").Lbound("|"),
 		mpb.BarNoPop(),
 		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d")),
@@ -54,10 +69,12 @@ func (b *bars) bar(name string, total int64) *mpb.Bar {
 }
 
 func (b *bars) close() {
-	for _, bar := range append(b.jobs, b.connect) {
-		if bar != nil {
-			bar.Abort(false)
-		}
+	if b.connect != nil {
+		b.connect.Abort(false)
+	}
+	for _, bar := range b.jobs {
+		bar.Abort(false)
 	}
 	b.all.Wait()
+	fmt.Fprintln(b.w)
 }
