@@ -57,10 +57,10 @@ type fate struct {
 // fate draws how m takes a call. All of it is drawn each time, in one order: a
 // rate that changes leaves the other draws as they were.
 func (m *Method) fate(d draw) fate {
-	silence, failure := d.unit(), d.unit()
+	drawn := d.unit() // one draw decides between silence and failure: their shares add up
 	return fate{
-		silent:  silence < m.SilenceRate,
-		failed:  failure < m.FailureRate,
+		silent:  drawn < m.SilenceRate,
+		failed:  drawn >= m.SilenceRate && drawn < m.SilenceRate+m.FailureRate,
 		latency: m.Latency.draw(d),
 	}
 }

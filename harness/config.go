@@ -100,13 +100,9 @@ func (r *run) headerOf() *report.Run {
 	for _, g := range s.Fleet {
 		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})
 	}
-	for _, j := range s.Jobs {
-		condition := j.QueryCondition
-		if j.DeviceID != "" {
-			condition = "deviceId = '" + j.DeviceID + "'"
-		}
+	for i, j := range s.Jobs {
 		h.Jobs = append(h.Jobs, report.RunJob{
-			Name: j.Name, Type: string(j.Type), Via: string(j.Via), QueryCondition: condition, Repetitions: j.Times,
+			Name: j.Name, Type: string(j.Type), Via: string(j.Via), QueryCondition: s.ShownCondition(i), Repetitions: j.Times,
 		})
 	}
 	for _, t := range s.Thresholds {

@@ -13,6 +13,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -122,7 +123,13 @@ type Hub struct {
 // Check reports everything in a loaded scenario that a run would refuse
 // before it starts.
 func Check(s *scenarios.Scenario) error {
-	return scheduler.Conflicts(jobsOf(s))
+	errs := []error{scheduler.Conflicts(jobsOf(s))}
+	for i, j := range s.Jobs {
+		if !j.At.IsZero() && j.At.Before(time.Now()) {
+			errs = append(errs, fmt.Errorf("jobs[%d].startTime: %s has passed", i, j.At.Format(time.RFC3339)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Describe says in one line what a scenario does.
@@ -133,8 +140,18 @@ func Describe(s *scenarios.Scenario) string {
 		names[i] = j.Name
 		repetitions += j.Times
 	}
-	return fmt.Sprintf("%d devices, %d jobs (%s) in %d repetitions, %d thresholds",
-		s.Devices(), len(s.Jobs), strings.Join(names, ", "), repetitions, len(s.Thresholds))
+	jobs := "no jobs"
+	if len(names) > 0 {
+		jobs = fmt.Sprintf("%s (%s) in %s", count(len(names), "job"), strings.Join(names, ", "), count(repetitions, "repetition"))
+	}
+	return fmt.Sprintf("%s, %s, %s", count(s.Devices(), "device"), jobs, count(len(s.Thresholds), "threshold"))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func inMemory(s *scenarios.Scenario) bool {

@@ -42,15 +42,14 @@ func Run(ctx context.Context, s *scenarios.Scenario, opts *Options) (*Result, er
 		return nil, err
 	}
 	end := sample.End{Reason: endCompleted}
-	runErr := r.measure(ctx)
+	fault := r.measure(ctx)
 	switch {
-	case runErr != nil && ctx.Err() == nil:
-		end.Reason, end.Error = endFailed, runErr.Error()
+	case fault != nil:
+		end.Reason, end.Error = endFailed, fault.Error()
 	case ctx.Err() != nil:
 		end.Reason = endInterrupted
-		runErr = r.fault // an interrupted run may have failed as well
 	}
-	return r.finish(end, runErr)
+	return r.finish(end, fault)
 }
 
 // run is the state of one run.
@@ -69,7 +68,6 @@ type run struct {
 	changed   chan struct{} // holds one token if the stage has changed and nobody was told
 	fleet     atomic.Pointer[fleet.Fleet]
 	scheduler atomic.Pointer[scheduler.Scheduler]
-	fault     error // what ended the run, other than an interrupt
 }
 
 func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
@@ -96,7 +94,8 @@ func (r *run) enter(stage Stage) {
 	}
 }
 
-// measure brings everything up, runs the jobs and takes everything down.
+// measure brings everything up, runs the jobs and takes everything down. It
+// returns what ended the run before its time, unless that was ctx.
 //
 // Two groups own the run's goroutines. The outer one holds what must outlive
 // the devices (samples, health, the watch on the hub); the inner one is the
@@ -114,8 +113,8 @@ func (r *run) measure(ctx context.Context) (err error) {
 		if werr := outer.Wait(); werr != nil {
 			err = werr // the first thing that went wrong; what followed is its echo
 		}
-		if err != nil && ctx.Err() != nil {
-			r.fault = err
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = nil // the interrupt itself
 		}
 	}()
 

@@ -98,7 +98,7 @@ func New(opts *Options) *Hub {
 // The hub closes the listener.
 func (h *Hub) ServeMQTT(l net.Listener) error {
 	if !h.enter(l) {
-		return errors.Join(net.ErrClosed, l.Close())
+		return l.Close() // the hub was closed before it came to this
 	}
 	defer h.leave(l)
 	for {
@@ -185,7 +185,7 @@ func (h *Hub) ServeREST(l net.Listener) error {
 		},
 	}
 	if !h.enter(srv) {
-		return errors.Join(net.ErrClosed, l.Close())
+		return l.Close() // the hub was closed before it came to this
 	}
 	defer h.leave(srv)
 	err := srv.Serve(l)

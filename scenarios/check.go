@@ -112,32 +112,18 @@ func (d *decoder) checkGroupIDs(c *ids, group int) {
 		at := place{uint32(group), uint32(i)}
 		id := c.of(at)
 		if !validDeviceID(id) {
-			d.failPath(path, "device %d gets the id %s; %s", i, d.showID(group, id), deviceIDRule)
+			d.failPath(path, "device %d gets the id %s; %s", i, quote(id), deviceIDRule)
 			return
 		}
 		hash := maphash.String(c.seed, id)
 		first, twice := c.seen[hash]
 		if twice && c.of(first) == id {
 			d.failPath(path, "device %d of group %s and device %d of group %s get the same id %s; ids must differ over the whole fleet",
-				first.index, d.showGroup(c.s, int(first.group)), i, d.showGroup(c.s, group), d.showID(group, id))
+				first.index, quote(c.s.Fleet[first.group].Name), i, quote(g.Name), quote(id))
 			return
 		}
 		c.seen[hash] = at
 	}
-}
-
-// showID quotes a device's id, or the template where it holds a value of the
-// environment.
-func (d *decoder) showID(group int, id string) string {
-	path := index("fleet", group)
-	if _, hidden := d.masked[member(path, "group")]; hidden {
-		return "of its template"
-	}
-	return d.show(member(path, "id"), id)
-}
-
-func (d *decoder) showGroup(s *Scenario, group int) string {
-	return d.show(member(index("fleet", group), "group"), s.Fleet[group].Name)
 }
 
 // deviceIDRule says what validDeviceID asks for.

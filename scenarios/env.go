@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -29,8 +30,17 @@ func (d *decoder) substitute(n *node, path string) {
 	}
 }
 
+// shownEverywhere finds the scalars that every output of a run needs: its
+// name, groups, ids and thresholds. Values of the environment are masked in
+// outputs, so these cannot hold any.
+var shownEverywhere = regexp.MustCompile(`^(name|fleet\[\d+\]\.(group|id)|jobs\[\d+\]\.name|thresholds\[\d+\])$`)
+
 func (d *decoder) substituteScalar(n *node, path string) {
 	value, replaced, ok := d.expand(n, path)
+	if ok && replaced && shownEverywhere.MatchString(path) {
+		d.fail(n, path, "cannot hold ${NAME}: it is shown in every output, where values of the environment are not; write it out, or pass it with --set")
+		ok = false
+	}
 	if !ok {
 		n.tag = refusedTag
 		return

@@ -116,7 +116,7 @@ const (
 func (d *decoder) document(dst *Document, limit int) decode {
 	return func(n *node, path string) {
 		v, ok := d.twin(n, path, limit)
-		if ok = d.templates(n, path) && ok; !ok {
+		if ok = d.templates(n, path) && d.noNull(n, path) && ok; !ok {
 			return
 		}
 		tree, err := template.ParseTree(v)
@@ -126,6 +126,20 @@ func (d *decoder) document(dst *Document, limit int) decode {
 		}
 		*dst = Document{canonical(v), tree}
 	}
+}
+
+// noNull reports nulls below n: in a patch they delete, and a twin that is
+// new has nothing to delete.
+func (d *decoder) noNull(n *node, path string) bool {
+	ok := true
+	for _, f := range n.fields {
+		ok = d.noNull(f.value, member(path, f.key.value)) && ok
+	}
+	if n.isNull() && n.kind == yaml.ScalarNode {
+		d.fail(n, path, "a new twin has no null: it stands for a member that is not there, so leave it out")
+		ok = false
+	}
+	return ok
 }
 
 // patch decodes a section of a twin patch.

@@ -121,6 +121,13 @@ func TestDevicesScalesGroupsInProportion(t *testing.T) {
 	scale([]int{1}, 1_000_001, "--devices 1000001: must be 1 (the number of groups) to 1000000")
 }
 
+func TestSetTakesATemplateWithoutQuotes(t *testing.T) {
+	s := mustParse(t, fleet("[{group: g, devices: 2, tags: {a: 1}}]"), scenarios.Options{Set: []string{"fleet.g.tags.a={index}", "fleet.g.tags.b={}"}})
+	if got := string(s.Fleet[0].Tags.Source); got != `{"a":"{index}","b":{}}` {
+		t.Errorf("tags = %s", got)
+	}
+}
+
 func TestSeedReplacesTheScenarios(t *testing.T) {
 	zero := uint64(0)
 	if s := mustParse(t, full, scenarios.Options{Seed: &zero}); s.Seed != 0 {
@@ -139,11 +146,10 @@ func TestParseTakesValuesFromTheEnvironment(t *testing.T) {
 	seed := func(s *scenarios.Scenario) any { return s.Seed }
 	response := func(s *scenarios.Scenario) any { return string(s.Fleet[0].Methods["m"].Response) }
 	echo := func(s *scenarios.Scenario) any { return s.Fleet[0].EchoDesired }
-	is(fleet(`[{group: "${SHORT}${SHORT}", devices: 1}]`), name, "xyzxyz")
-	is(fleet(`[{group: "a${EMPTY}b", devices: 1}]`), name, "ab")
+	is("name: t\nfleet: [{group: g, devices: 1, methods: {m: {response: \"${SHORT}${SHORT}\"}}}]\n", response, `"xyzxyz"`)
+	is("name: t\nfleet: [{group: g, devices: 1, methods: {m: {response: \"a${EMPTY}b\"}}}]\n", response, `"ab"`)
 	is(fleet(`[{group: "$${SHORT}", devices: 1, id: "x{index}"}]`), name, "${SHORT}")
 	is(fleet(`[{group: "$SHORT$", devices: 1, id: "x{index}"}]`), name, "$SHORT$")
-	is("name: t\nfleet:\n- group: ${N}\n  devices: 1\n", name, "12")
 	is("name: t\nseed: ${N}\nfleet: [{group: g, devices: 1}]\n", seed, uint64(12))
 	is("name: t\nfleet:\n- group: g\n  devices: 1\n  echoDesired: ${YES}\n", echo, true)
 	is("name: t\nfleet:\n- group: g\n  devices: 1\n  methods: {m: {response: {\"${SHORT}\": \"${N}\"}}}\n", response, `{"${SHORT}":"12"}`) // keys are never replaced

@@ -95,24 +95,24 @@ thresholds: []
 // kind of place; none is printed, and the text loads again as the same.
 func TestResolvedHidesTheEnvironment(t *testing.T) {
 	const src = `
-name: a-${SHORT}
+name: a
 seed: ${N}
 target: {embedded: {transport: tcp, jobRate: "${RATE}"}}
 fleet:
-- group: "${SHORT}"
+- group: g
   devices: ${N}
-  id: "x-${SHORT}-{index}"
+  id: "x-{index}"
   tags: {a: "${SECRET}", b: ["${N}", 5]}
   methods: {m: {response: {x: "${SECRET}"}, latency: {constant: "${N}ms"}}, k: {latency: "${N}ms", status: 300}}
 connect: {rate: "${RATE}", inFlight: 5, timeout: "${N}s"}
 jobs:
-- name: ${SHORT}
+- name: j
   type: scheduleDeviceMethod
   cloudToDeviceMethod: {methodName: "m${SHORT}", payload: {n: 1, day: "${DAY}"}, responseTimeoutInSeconds: 60}
   queryCondition: tags.a = '${SECRET}'
   startTime: ${DAY}
   mark: true
-thresholds: ["jobs.${SHORT}.total.p99 < ${N}s"]
+thresholds: ["jobs.j.total.p99 < 9s"]
 `
 	s := mustParse(t, src, scenarios.Options{})
 	if s.Seed != 12 || s.Fleet[0].Devices != 12 || s.Jobs[0].QueryCondition != "tags.a = 'open sesame'" {

@@ -29,6 +29,22 @@ type masked struct {
 	plain bool // neither quoted nor a block: its type follows from its value
 }
 
+// ShownCondition returns the query condition of job i as outputs may show it:
+// as the file wrote it, with ${NAME} for values of the environment.
+func (s *Scenario) ShownCondition(i int) string {
+	key, text := "queryCondition", s.Jobs[i].QueryCondition
+	if s.Jobs[i].DeviceID != "" {
+		key, text = "deviceId", s.Jobs[i].DeviceID
+	}
+	if m, ok := s.masked[member(index("jobs", i), key)]; ok {
+		text = m.text
+	}
+	if key == "deviceId" {
+		return "deviceId = '" + text + "'"
+	}
+	return text
+}
+
 // Devices returns how many devices all groups have together.
 func (s *Scenario) Devices() int {
 	n := 0

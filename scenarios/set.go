@@ -202,10 +202,13 @@ func has(names []string) string {
 
 // value makes a tree of an argument's value. It is a plain scalar, as in a
 // file; only what begins as a quoted text, list or mapping is read as YAML, so
-// that * and other marks need no quotes.
+// that * and other marks need no quotes, nor does the template {index}.
 func (s *setting) value(text string) *node {
 	plain := &node{kind: yaml.ScalarNode, set: s, value: text, tag: plainTag(text)}
 	if text == "" || !strings.Contains(`"'[{`, text[:1]) {
+		return plain
+	}
+	if text[0] == '{' && text != "{}" && !strings.Contains(text, ": ") {
 		return plain
 	}
 	d := &decoder{src: newSource("", []byte(text))}

@@ -101,8 +101,8 @@ func write(t *testing.T, name, text string) string {
 
 func TestValidate(t *testing.T) {
 	good, bad := write(t, "good.yaml", tiny), write(t, "bad.yaml", "name: bad\nfleet: []\n")
-	muster(t, "validate", good).ends(t, 0, good+": ok: 5 devices, 1 jobs (lock) in 2 repetitions, 1 thresholds\n", "")
-	muster(t, "validate", "smoke", "tutorial.yaml").ends(t, 0, "tutorial.yaml: ok: 1 devices", "")
+	muster(t, "validate", good).ends(t, 0, good+": ok: 5 devices, 1 job (lock) in 2 repetitions, 1 threshold\n", "")
+	muster(t, "validate", "smoke", "tutorial.yaml").ends(t, 0, "tutorial.yaml: ok: 1 device", "")
 	muster(t, "validate", bad).ends(t, 104, "", bad+":2:8: fleet: the list needs at least 1 item")
 	muster(t, "validate", good, bad).ends(t, 104, good+": ok", "1 of 2 scenarios are bad")
 	muster(t, "validate", "--set", "jobs.lock.repeat.times=9", good).ends(t, 0, "9 repetitions", "")

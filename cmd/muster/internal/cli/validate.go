@@ -35,6 +35,10 @@ func validate(files, set []string, stdio Stdio) error {
 	bad := 0
 	for _, file := range files {
 		s, err := loadScenario(file, scenarios.Options{Set: set})
+		var status *statusError
+		if errors.As(err, &status) && status.status == exitUsage {
+			return err
+		}
 		if err != nil {
 			fmt.Fprintf(stdio.Err, "%v\n", err)
 			bad++
@@ -56,10 +60,10 @@ func validate(files, set []string, stdio Stdio) error {
 func loadScenario(file string, opts scenarios.Options) (*scenarios.Scenario, error) {
 	s, err := load(file, opts)
 	if err == nil {
-		err = harness.Check(s)
-	}
-	if err == nil {
-		return s, nil
+		if err = harness.Check(s); err == nil {
+			return s, nil
+		}
+		return nil, withStatus(exitScenario, fmt.Errorf("%s: %w", file, err))
 	}
 	var faults scenarios.Errors
 	if !errors.As(err, &faults) {
