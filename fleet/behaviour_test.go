@@ -200,11 +200,53 @@ func TestStaleNotifications(t *testing.T) {
 		w.wantReceipts()
 		w.desired(9, `{"a":9,"$version":9}`)
 		synctest.Wait()
-		w.desired(8, `{"a":8,"$version":8}`) // overtaken: received, but 9 must stay reported
-		w.wantReceipts(`{"a":9}`, `{"a":8}`)
-		want(t, "reported", payloads(w.hub), []string{`{"a":9}`})
+		w.desired(8, `{"a":8,"b":{"c":1,"d":2},"$version":8}`) // overtaken: 9 must stay, the rest is reported
+		synctest.Wait()
+		w.desired(8, `{"a":8,"$version":8}`) // again
+		w.wantReceipts(`{"a":9}`, `{"a":8,"b":{"c":1,"d":2}}`, `{"a":8}`)
+		want(t, "reported", payloads(w.hub), []string{`{"a":9}`, `{"b":{"c":1,"d":2}}`})
 		want(t, "stale", w.fleet.Stats().Stale, 3)
-		want(t, "notifications", w.fleet.Stats().Notifications, 4)
+		want(t, "notifications", w.fleet.Stats().Notifications, 5)
+	})
+}
+
+func TestOvertakenPatchesEndWhereTheirOrderLeads(t *testing.T) {
+	ends := func(first, second, want string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			g := doors(t, 1)
+			g.EchoDesired = true
+			w := start(t, nil, fleet.Config{Groups: []fleet.Group{g}}).ready()
+			w.desired(3, second)
+			synctest.Wait()
+			w.desired(2, first)
+			synctest.Wait()
+			got := []byte("{}")
+			for _, patch := range payloads(w.hub) {
+				var err error
+				if got, err = iothub.MergePatch(got, []byte(patch)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if string(got) != want {
+				t.Errorf("%s overtaken by %s: reported %s, want %s", first, second, got, want)
+			}
+		})
+	}
+	ends(`{"a":1}`, `{"b":1}`, `{"b":1,"a":1}`)
+	ends(`{"a":1}`, `{"a":2}`, `{"a":2}`)
+	ends(`{"a":1}`, `{"a":null}`, `{}`)
+	ends(`{"a":{"b":1,"c":1}}`, `{"a":{"b":2}}`, `{"a":{"b":2,"c":1}}`)
+	ends(`{"a":{"b":1}}`, `{"a":5}`, `{"a":5}`)
+	ends(`{"a":5}`, `{"a":{"b":1}}`, `{"a":{"b":1}}`)
+}
+
+func TestStaleNotificationsOfADeviceThatReportsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, &fleettest.HubOptions{TwinVersion: 7}, fleet.Config{Groups: []fleet.Group{doors(t, 1)}}).ready()
+		w.desired(7, `{"a":7,"$version":7}`)
+		w.wantReceipts()
+		want(t, "stale", w.fleet.Stats().Stale, 1)
 	})
 }
 

@@ -2,9 +2,11 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"muster/internal/sample"
@@ -51,8 +53,8 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 	f := s.fleet
 	rid, answer := s.expect()
 	defer s.forget(rid)
-	wrote, err := s.report(rid, version, patch)
-	if !wrote {
+	reports, err := s.report(rid, version, patch)
+	if reports == nil {
 		if err != nil {
 			f.counts.unsent.Add(1)
 		}
@@ -65,26 +67,30 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 		return
 	}
 	f.cfg.Observer.Finished(ticket, r.at)
-	f.merge(s.device, reported, patch)
+	f.merge(s.device, reported, reports)
 }
 
-// report writes the reported PATCH of a desired version. Notifications are
-// handled side by side and may overtake each other: they take turns here, and
-// one whose successor was reported before is not, lest the older value stays.
-func (s *session) report(rid string, version int64, patch []byte) (wrote bool, err error) {
+// report writes the reported PATCH of a desired version and returns it.
+// Notifications are handled side by side and may overtake each other: they
+// take turns here, and one that was overtaken reports what its successors did
+// not change, lest an older value stays.
+func (s *session) report(rid string, version int64, patch []byte) (reports []byte, err error) {
 	turn := s.echoTurn()
 	select {
 	case turn <- struct{}{}:
 	case <-s.ctx.Done():
-		return false, s.ctx.Err()
+		return nil, s.ctx.Err()
 	}
 	defer func() { <-turn }()
-	if !s.advance(version) {
+	reports = s.advance(version, patch)
+	if reports == nil {
 		s.fleet.counts.stale.Add(1)
-		return false, nil
+		return nil, nil
 	}
-	err = s.link.Publish(s.ctx, iothub.ReportedTopic(rid), patch, 0)
-	return err == nil, err
+	if err := s.link.Publish(s.ctx, iothub.ReportedTopic(rid), reports, 0); err != nil {
+		return nil, err
+	}
+	return reports, nil
 }
 
 // echoTurn returns the channel that holds one token while an echo is written.
@@ -97,16 +103,61 @@ func (s *session) echoTurn() chan struct{} {
 	return s.turn
 }
 
-// advance notes that version is being echoed, unless a newer one was.
-func (s *session) advance(version int64) bool {
+// echoed is a desired patch that a session has reported.
+type echoed struct {
+	version int64
+	patch   []byte
+}
+
+// echoesKept is how many patches a session keeps to hold an overtaken one
+// against. Only those on their way at one time can overtake each other.
+const echoesKept = 8
+
+// advance notes that a version is being echoed and returns what to report of
+// it: nil if it was echoed before, or is too old to tell.
+func (s *session) advance(version int64, patch []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if version <= s.echoed {
-		return false
+	at, known := slices.BinarySearchFunc(s.echoes, version, func(e echoed, v int64) int { return cmp.Compare(e.version, v) })
+	if known || at == 0 && len(s.echoes) == echoesKept {
+		return nil
 	}
-	s.echoed = version
-	return true
+	reports := patch
+	for _, newer := range s.echoes[at:] {
+		reports = without(reports, newer.patch)
+	}
+	s.echoes = slices.Insert(s.echoes, at, echoed{version, patch})
+	if len(s.echoes) > echoesKept {
+		s.echoes = slices.Delete(s.echoes, 0, 1)
+	}
+	return reports
 }
+
+// without returns patch without what newer, a patch that came after it, sets.
+// Either is an object, or the patch is returned as it is.
+func without(patch, newer []byte) []byte {
+	var old, set map[string]json.RawMessage
+	if json.Unmarshal(patch, &old) != nil || json.Unmarshal(newer, &set) != nil || old == nil {
+		return patch
+	}
+	for name, value := range set {
+		under, ok := old[name]
+		switch {
+		case !ok:
+		case isObject(under) && isObject(value):
+			old[name] = without(under, value)
+		default:
+			delete(old, name)
+		}
+	}
+	out, err := json.Marshal(old)
+	if err != nil {
+		return patch // it was valid JSON before
+	}
+	return out
+}
+
+func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
 
 // splitVersion takes the $version out of a notification and returns the patch
 // without it. It may change body.

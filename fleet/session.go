@@ -38,7 +38,7 @@ type session struct {
 	pending map[uint32]chan response // twin requests that wait for their answer; nil: none
 	lastRID uint32
 	fetched int64         // the desired version that the twin GET returned
-	echoed  int64         // the newest desired version that was echoed
+	echoes  []echoed      // what was reported last, by version
 	turn    chan struct{} // one token: the right to echo; made by the first echo
 }
 
