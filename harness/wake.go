@@ -89,9 +89,11 @@ func canary(ctx context.Context, clock *sample.Clock, in io.ReadCloser, out io.W
 	return err
 }
 
-// sendWakes sends one message for every millisecond that passed: when its
-// own timer comes late it makes up for those it missed, so that a stall
-// weighs as much as it lasted.
+// sendWakes sends one message for every millisecond that passed. Lateness of
+// its timer within a millisecond is the timer's. Milliseconds that it missed
+// altogether it makes up for, with messages that count from when they should
+// have been sent: the process stood still, and a stall weighs as much as it
+// lasted.
 func sendWakes(ctx context.Context, clock *sample.Clock, out io.Writer) error {
 	timer := time.NewTimer(wakeEvery)
 	defer timer.Stop()
@@ -106,7 +108,11 @@ func sendWakes(ctx context.Context, clock *sample.Clock, out io.Writer) error {
 		now := clock.Now()
 		buf = buf[:0]
 		for ; due <= now && len(buf) < 1<<12; due += sample.Moment(wakeEvery) {
-			buf = binary.LittleEndian.AppendUint64(buf, uint64(now))
+			sent := due
+			if now-due < sample.Moment(wakeEvery) {
+				sent = now
+			}
+			buf = binary.LittleEndian.AppendUint64(buf, uint64(sent))
 			buf = binary.LittleEndian.AppendUint64(buf, uint64(now-due))
 		}
 		if _, err := out.Write(buf); err != nil {

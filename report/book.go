@@ -95,7 +95,6 @@ func (b *book) add(rec sample.Record) {
 		if rep := b.repetition(r.Job, r.Repetition); rep != nil {
 			rep.targets = *r
 		}
-		b.saw(r.Due)
 	case *sample.Execution:
 		b.addExecution(r)
 	case *sample.Unexpected:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -167,6 +168,7 @@ func (c *console) job(j *Job) {
 	if len(j.Causes) > 0 {
 		c.labelled("causes", causes(j.Causes))
 	}
+	c.notes("!", yellow, slices.Concat(j.NotRun, j.LedgerFaults), "")
 	if items := j.started(); len(items) > 0 {
 		c.labelled("start", items)
 	}
@@ -320,7 +322,10 @@ func (c *console) hub(h *Hub) {
 	if h == nil {
 		return
 	}
-	items := []string{"CPU " + digits3(h.CPUSeconds) + " s", size(h.MaxRSS), count(h.Connections, "connection")}
+	items := []string{"in the generator's process", count(h.Connections, "connection")}
+	if h.MaxRSS > 0 {
+		items = []string{"CPU " + digits3(h.CPUSeconds) + " s", size(h.MaxRSS), count(h.Connections, "connection")}
+	}
 	if h.SlowClosed > 0 {
 		items = append(items, "closed as too slow "+thousands(h.SlowClosed))
 	}

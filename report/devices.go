@@ -53,8 +53,9 @@ func (d *deviceRow) fields(dst []string) []string {
 	if d.total == nil {
 		return append(dst, "0", "", "", "")
 	}
-	dst = append(dst, strconv.FormatInt(d.total.TotalCount(), 10))
-	for _, us := range d.total.ValueAtPercentilesSlice([]float64{50, 99}) {
+	n := d.total.TotalCount()
+	dst = append(dst, strconv.FormatInt(n, 10))
+	for _, us := range d.total.ValueAtPercentilesSlice(ranks(n, 50, 99)) {
 		dst = append(dst, millis(min(Millis(us*1e3), Millis(d.max))))
 	}
 	return append(dst, millis(Millis(d.max)))

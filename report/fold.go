@@ -50,24 +50,26 @@ type folder struct {
 	series [phases][outcomeCount]series
 	merged series
 	at     map[uint32]int32 // device → its index in rows, of the present job
+	flown  []flights        // by job
 	rows   []deviceRow
 }
 
 // foldJobs fills in s.Jobs and returns a row for each device and job, in the
-// order of the jobs and of the fleet. It lets go of the rows as it goes.
-func (b *book) foldJobs(s *Summary) []deviceRow {
-	f := folder{book: b}
+// order of the jobs and of the fleet, and when executions were on their way.
+// It lets go of the rows as it goes.
+func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights) {
+	f := folder{book: b, flown: make([]flights, len(b.jobs))}
 	for i := range b.jobs {
 		j := &b.jobs[i]
-		s.Jobs = append(s.Jobs, f.fold(j))
+		s.Jobs = append(s.Jobs, f.fold(j, &f.flown[i]))
 		for _, rep := range j.reps {
 			rep.rows, rep.at, rep.targets.Devices = nil, nil, nil
 		}
 	}
-	return f.rows
+	return f.rows, f.flown
 }
 
-func (f *folder) fold(b *jobBook) Job {
+func (f *folder) fold(b *jobBook, flown *flights) Job {
 	j := Job{
 		Name: b.spec.Name, Type: b.spec.Type, Via: b.spec.Via, QueryCondition: b.spec.QueryCondition, Repetitions: b.spec.Repetitions,
 		IDs: []string{}, Unexpected: b.unexpected, Phases: map[string]*Stats{},
@@ -82,6 +84,7 @@ func (f *folder) fold(b *jobBook) Job {
 		}
 		rep.addUnseen()
 		for i := range rep.rows {
+			flown.add(&rep.rows[i], b.spec.Via == "direct")
 			if !f.count(b, &j, &rep.rows[i]) {
 				foreign++
 			}
@@ -124,13 +127,7 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 		}
 		j.Causes[b.causes[e.cause]]++
 	}
-	for p, ends := range e.spans() {
-		if took, ok := ends[1].Since(ends[0]); ok {
-			s := &f.series[p][e.outcome]
-			s.record(took)
-			s.hubClock = s.hubClock || e.hubClock && phase(p).hubClock()
-		}
-	}
+	f.measure(b, e)
 	if int(e.device) >= len(f.book.devices) {
 		return false
 	}
@@ -141,6 +138,21 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 		d.record(took)
 	}
 	return true
+}
+
+// measure records the phases of one execution. A method through the hub has no
+// moment after its answer: it finished by answering. That is no uplink, not
+// one of no length.
+func (f *folder) measure(b *jobBook, e *row) {
+	for p, ends := range e.spans() {
+		took, ok := ends[1].Since(ends[0])
+		if !ok || phase(p) == uplink && b.spec.finishesByAnswering() {
+			continue
+		}
+		s := &f.series[p][e.outcome]
+		s.record(took)
+		s.hubClock = s.hubClock || e.hubClock && phase(p).hubClock()
+	}
 }
 
 func (f *folder) row(job string, device uint32) *deviceRow {

@@ -176,6 +176,11 @@ func addWarnings(s *Summary) {
 				j.warn("the phases hold executions that did not succeed too: see phasesByOutcome")
 			}
 		}
+		for _, p := range []phase{delivery, total} {
+			if seen := j.seen(p); seen > 0 && seen < j.Succeeded {
+				j.warn("%s was seen of %s of %s that succeeded", p, thousands(seen), count(j.Succeeded, "execution"))
+			}
+		}
 		if j.Via == "hub" && s.Target.Kind != "embedded" {
 			j.warn("the hub is on another host: phases from due carry the difference of two clocks")
 		}

@@ -46,11 +46,11 @@ func Build(dir string) (*Report, error) {
 		return nil, err
 	}
 	s := b.summary()
-	rows := b.foldJobs(&s)
+	rows, flown := b.foldJobs(&s)
 	s.Thresholds = evaluate(run.Thresholds, &s)
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
-	w := newWatch(b.windows())
+	w := newWatch(b.windows(), flown)
 	if _, err := eachRecord(dir, w.add); err != nil {
 		return nil, err
 	}

@@ -73,6 +73,10 @@ type RunJob struct {
 	Repetitions    int    `json:"repetitions"`
 }
 
+func (j *RunJob) finishesByAnswering() bool {
+	return j.Type == "scheduleDeviceMethod" && j.Via == "hub"
+}
+
 // WriteRun writes run.json into the results folder dir, whole or not at all.
 // A zero SchemaVersion means the present one.
 func WriteRun(dir string, r *Run) error {

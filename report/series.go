@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -57,11 +58,6 @@ func (e *row) spans() [phases][2]sample.Moment {
 		service:  {e.dispatched, e.finished},
 		booking:  {e.due, e.booked},
 	}
-	if e.answered == e.finished {
-		// A method through the hub has no moment after its answer: it finished
-		// by answering. That is no uplink, not one of no length.
-		spans[uplink] = [2]sample.Moment{}
-	}
 	return spans
 }
 
@@ -93,7 +89,10 @@ func (s *series) count() int64 {
 	return s.hist.TotalCount()
 }
 
-func (s *series) record(d time.Duration) {
+func (s *series) record(d time.Duration) { s.recordTimes(d, 1) }
+
+// recordTimes records d as often as n says.
+func (s *series) recordTimes(d time.Duration, n int64) {
 	us, ok := micros(d)
 	if !ok {
 		s.exclude(d)
@@ -103,8 +102,8 @@ func (s *series) record(d time.Duration) {
 		s.hist = hdrhistogram.New(lowest, highest, digits)
 	}
 	s.bounds(d, d)
-	s.sum += float64(d)
-	_ = s.hist.RecordValue(us) // micros has checked the range, which is all it refuses
+	s.sum += float64(d) * float64(n)
+	_ = s.hist.RecordValues(us, n) // micros has checked the range, which is all it refuses
 }
 
 func (s *series) exclude(d time.Duration) {
@@ -153,7 +152,7 @@ func (s *series) stats() *Stats {
 	if n == 0 {
 		return nil
 	}
-	v := s.hist.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
+	v := s.hist.ValueAtPercentilesSlice(ranks(n, 50, 90, 99, 99.9))
 	st := &Stats{
 		Count: n, Min: Millis(s.min), Max: Millis(s.max), Mean: Millis(s.sum / float64(n)),
 		P50: s.within(v[0]), P90: s.within(v[1]), P99: s.within(v[2]), P999: s.within(v[3]),
@@ -162,6 +161,19 @@ func (s *series) stats() *Stats {
 		st.Clock = "hub"
 	}
 	return st
+}
+
+// ranks returns the percentiles to ask a histogram of n values for, so that it
+// gives the smallest value that so many percent of the values do not exceed:
+// the one of rank ceil(p·n). Asked for p itself it rounds the rank to the
+// nearest, and of 60 values the 99th percentile would not be the largest.
+func ranks(n int64, percentiles ...float64) []float64 {
+	for i, p := range percentiles {
+		rank := math.Ceil(p*float64(n)/100 - 1e-9) // 99.9 % of 1,000 is 999 whatever floats say
+		// A quarter below, since the histogram adds a half and cuts off.
+		percentiles[i] = 100 * (max(rank, 1) - 0.25) / float64(n)
+	}
+	return percentiles
 }
 
 // within turns a histogram's value, the upper end of a bucket, into a duration

@@ -149,8 +149,8 @@ type Wake struct {
 
 // Hub is the hub's account of itself.
 type Hub struct {
-	CPUSeconds  float64 `json:"cpuSeconds"`
-	MaxRSS      int64   `json:"maxRSSBytes"`
+	CPUSeconds  float64 `json:"cpuSeconds,omitempty"` // absent, as is the next, if the hub ran in the generator's process
+	MaxRSS      int64   `json:"maxRSSBytes,omitempty"`
 	Connections int64   `json:"connections"` // at most, at one time
 	SlowClosed  int64   `json:"slowClosed"`  // connections closed because they did not read
 }

@@ -48,8 +48,9 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 //
 // A pass is forbidden by a threshold that failed or had no data, by any
 // execution whose end is unknown, by a repetition that did not run unless a
-// threshold reads how many its job targeted, and by a device missing or extra
-// among the targets of a job unless a threshold reads that count. Without any threshold it takes the strictest reading: every
+// threshold reads how many its job targeted, by a device missing or extra
+// among the targets of a job unless a threshold reads that count, and by a
+// threshold on latencies that only some of those have who succeeded. Without any threshold it takes the strictest reading: every
 // device connected, every job targeted someone, every execution succeeded.
 func Judge(s *Summary) (Verdict, []string) {
 	switch s.Ended {
@@ -126,6 +127,10 @@ func failReasons(s *Summary) []string {
 	if len(s.Thresholds) == 0 {
 		reasons = append(reasons, strictReasons(s)...)
 	}
+	if s.Fleet.Failed > 0 && readsFleet(s.Thresholds, "connect") && !readsFleet(s.Thresholds, "connected") && !readsFleet(s.Thresholds, "failed") {
+		reasons = append(reasons, fmt.Sprintf("%s of %s never connected: a threshold reads how long the others took, and none how many may be missing",
+			thousands(s.Fleet.Failed), count(s.Fleet.Devices, "device")))
+	}
 	return reasons
 }
 
@@ -158,6 +163,11 @@ func (j *Job) failReasons(thresholds []Threshold) []string {
 			add("%s", why)
 		}
 	}
+	for p := range phases {
+		if seen := j.seen(p); seen > 0 && seen < j.Succeeded && reads(thresholds, j.Name, p.String()) {
+			add("a threshold reads %s, which was seen of %s of %s that succeeded", p, thousands(seen), count(j.Succeeded, "execution"))
+		}
+	}
 	if j.Unknown > 0 {
 		add("the end of %s was never seen", count(j.Unknown, "execution"))
 	}
@@ -168,6 +178,21 @@ func (j *Job) failReasons(thresholds []Threshold) []string {
 		add("%s targeted and not matched", count(n, "device"))
 	}
 	return reasons
+}
+
+// seen returns how many executions that succeeded have a phase, those included
+// whose value is in no percentile.
+func (j *Job) seen(p phase) int64 {
+	all := j.Phases
+	if j.PhasesByOutcome != nil {
+		all = j.PhasesByOutcome[sample.Succeeded.String()]
+	}
+	n := int64(0)
+	if st := all[p.String()]; st != nil {
+		n = st.Count
+	}
+	excluded := j.Excluded[p.String()]
+	return n + excluded.Negative + excluded.OutOfRange
 }
 
 // strictReasons judges a run that has no thresholds.
@@ -194,6 +219,13 @@ func strictReasons(s *Summary) []string {
 func reads(thresholds []Threshold, job, name string) bool {
 	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
 		return len(t.Path) >= 3 && t.Path[0] == "jobs" && t.Path[1] == job && t.Path[2] == name
+	})
+}
+
+// readsFleet reports whether a threshold reads the value called name of the fleet.
+func readsFleet(thresholds []Threshold, name string) bool {
+	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
+		return len(t.Path) >= 2 && t.Path[0] == "fleet" && t.Path[1] == name
 	})
 }
 

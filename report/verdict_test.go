@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,10 +207,85 @@ func TestGeneratorThatDidNotKeepUpIsInvalid(t *testing.T) {
 	})
 	check("a job too short for one", report.Pass, "", func(f *fixture) {
 		drop[sample.Health](f)
-		find[sample.Repetition](f, 0).Ended = 1*s + 5*ms
-		f.wakes(0, 1*s-ms, 100*time.Microsecond)
+		drop[sample.Execution](f)
+		f.add(execution(0, sample.Succeeded, 4*ms), execution(1, sample.Succeeded, 4*ms))
+		f.wakes(-ms*20, 1*s-ms*20, 100*time.Microsecond)
 		f.wakes(2*s, 3*s, 100*time.Microsecond)
 	})
+}
+
+func TestOneSlowDeviceDoesNotHideASaturatedGenerator(t *testing.T) {
+	verdict := func(slow bool) (report.Verdict, []string) {
+		f := small()
+		drop[sample.Health](f)
+		drop[sample.Execution](f)
+		f.run.Groups[0].Devices = 100
+		rep := find[sample.Repetition](f, 0)
+		for d := range uint32(100) {
+			f.add(execution(d, sample.Succeeded, 100*ms))
+		}
+		if slow { // one of the hundred takes a minute, in which the generator has nothing to do
+			f.add(execution(99, sample.Succeeded, 60*s))
+		}
+		rep.Targeted, rep.Ended = 100, 61*s
+		rep.Rows = sample.Statistics{Devices: 100, Succeeded: 100}
+		rep.Stats = rep.Rows
+		find[sample.Targets](f, 0).Devices = nil
+		f.end.At = 62 * s
+		f.wakes(0, 1*s, 100*time.Microsecond)
+		f.wakes(1*s, 2*s, 30*time.Millisecond)
+		f.wakes(2*s, 62*s, 100*time.Microsecond)
+		got := f.build(t).Summary
+		return got.Verdict, got.Generator.Reasons
+	}
+	for _, slow := range []bool{false, true} {
+		if got, reasons := verdict(slow); got != report.Invalid {
+			t.Errorf("with a slow device %v: verdict %v %q, want invalid", slow, got, reasons)
+		}
+	}
+}
+
+func TestLatenciesThatOnlySomeHaveForbidAPass(t *testing.T) {
+	f := small()
+	e := find[sample.Execution](f, 1)
+	e.Received, e.Answered, e.Finished = 0, 0, 0
+	got := f.build(t).Summary
+	want := "job lock: a threshold reads total, which was seen of 1 of 2 executions that succeeded"
+	if got.Verdict != report.Fail || !slices.Contains(got.Reasons, want) {
+		t.Errorf("verdict %v %q, want fail with %q", got.Verdict, got.Reasons, want)
+	}
+}
+
+func TestConnectLatenciesWithoutThoseWhoNeverDidForbidAPass(t *testing.T) {
+	check := func(want report.Verdict, thresholds ...string) {
+		t.Helper()
+		f := small()
+		f.run.Groups[0].Devices = 3 // one of them never tries
+		f.run.Thresholds = thresholds
+		if got := f.build(t).Summary; got.Verdict != want {
+			t.Errorf("%v: verdict %v %q, want %v", thresholds, got.Verdict, got.Reasons, want)
+		}
+	}
+	check(report.Fail, "fleet.connect.p99 < 5s")
+	check(report.Pass, "fleet.connect.p99 < 5s", "fleet.connected >= 2")
+	check(report.Pass, "jobs.lock.succeeded == 100%")
+}
+
+// The percentiles are those of a sorted list: the smallest value that so many
+// percent of the values do not exceed.
+func TestPercentilesAreOfTheRankThatTheySay(t *testing.T) {
+	for n := 1; n <= 1100; n += 1 + n/50 {
+		values := make([]int64, n)
+		for i := range values {
+			values[i] = int64(i + 1) // below 2,048 a histogram of three digits holds each value apart
+		}
+		got := report.Percentiles(values)
+		for i, p := range []int{500, 900, 990, 999} {
+			if want := values[(n*p+999)/1000-1]; got[i] != want {
+				t.Errorf("of %d values, percentile %d/10 is %d, want %d", n, p, got[i], want)
+			}
+		}
+	}
 }
 
 func TestWakeLimit(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"muster/internal/sample"
@@ -49,6 +50,54 @@ func (b *book) windows() []window {
 	return all
 }
 
+// flights are the executions of one job that were on their way: between when
+// the generator could first have delayed them and the last that it saw of them.
+type flights struct{ starts, ends []sample.Moment }
+
+// add takes in one execution. A job of the hub's counts from the hub's
+// dispatch, if that is known: before it the generator has no part in it. A
+// direct one counts from due, when the generator should have begun. What
+// leaves no mark in the generator, such as a tags job of the hub's, is not
+// counted.
+func (f *flights) add(e *row, direct bool) {
+	to := max(e.received, e.answered, e.finished)
+	from := e.due
+	if !direct && e.dispatched.Seen() {
+		from = e.dispatched
+	}
+	if !to.Seen() {
+		return
+	}
+	f.starts = append(f.starts, min(from, to)-sample.Moment(wakeEvery))
+	f.ends = append(f.ends, to+sample.Moment(wakeEvery))
+}
+
+func (f *flights) sort() {
+	slices.Sort(f.starts)
+	slices.Sort(f.ends)
+}
+
+// at returns how many executions were on their way at m.
+func (f *flights) at(m sample.Moment) int64 {
+	begun, _ := slices.BinarySearch(f.starts, m+1)
+	over, _ := slices.BinarySearch(f.ends, m)
+	return int64(begun - over)
+}
+
+// lasted returns for how long any was. Sorted, the n-th to begin and the n-th
+// to end bound each other: nothing goes on where as many are over as began.
+func (f *flights) lasted() time.Duration {
+	var all time.Duration
+	for i := range f.starts {
+		if i+1 == len(f.starts) || f.starts[i+1] > f.ends[i] {
+			all += time.Duration(f.ends[i] - f.starts[i])
+		} else {
+			all += time.Duration(f.starts[i+1] - f.starts[i])
+		}
+	}
+	return all
+}
+
 // watch reads how the generator did while each job went on.
 type watch struct {
 	windows []window
@@ -57,20 +106,25 @@ type watch struct {
 	step    time.Duration // its clock step
 }
 
-// watched is how the generator did during one job.
+// watched is how the generator did during one job. Each wake weighs as much
+// as there were executions on their way: the idle minutes in which one slow
+// device is awaited do not make up for the second in which all were.
 type watched struct {
-	lasted time.Duration // all windows together
-	wakes  series
-	step   time.Duration // the largest step of the wall clock, either way
+	flights flights
+	count   int64 // wakes that weigh anything
+	wakes   series
+	step    time.Duration // the largest step of the wall clock, either way
 }
 
-func newWatch(windows []window) *watch {
+func newWatch(windows []window, flown []flights) *watch {
 	w := &watch{windows: windows, jobs: map[int]*watched{}}
+	for i := range flown {
+		flown[i].sort()
+	}
 	for _, win := range windows {
 		if w.jobs[win.job] == nil {
-			w.jobs[win.job] = &watched{}
+			w.jobs[win.job] = &watched{flights: flown[win.job]}
 		}
-		w.jobs[win.job].lasted += max(0, time.Duration(win.to-win.from))
 	}
 	return w
 }
@@ -87,41 +141,12 @@ func (w *watch) add(rec sample.Record) {
 		}
 	}
 	w.before, w.step = h.At, h.ClockStep
-	near := w.near(h.Wakes)
-	if len(near) == 0 {
-		return
-	}
-	for _, wake := range h.Wakes {
-		w.wake(near, wake)
-	}
-}
-
-// near returns the windows that any of the wakes can be in.
-func (w *watch) near(wakes []sample.Wake) []window {
-	if len(wakes) == 0 {
-		return nil
-	}
-	first, last := wakes[0].Sent, wakes[0].Sent
-	for _, wake := range wakes {
-		first, last = min(first, wake.Sent), max(last, wake.Sent)
-	}
-	var near []window
-	for _, win := range w.windows {
-		if win.from <= last && win.to >= first {
-			near = append(near, win)
-		}
-	}
-	return near
-}
-
-// wake counts one wake for each job that went on when it was sent, once even
-// if two repetitions of the job did.
-func (w *watch) wake(near []window, wake sample.Wake) {
-	counted := -1 // windows are in the order of the jobs
-	for _, win := range near {
-		if win.job != counted && win.from <= wake.Sent && wake.Sent <= win.to {
-			w.jobs[win.job].wakes.record(wake.Delay)
-			counted = win.job
+	for _, j := range w.jobs {
+		for _, wake := range h.Wakes {
+			if n := j.flights.at(wake.Sent); n > 0 {
+				j.count++
+				j.wakes.recordTimes(wake.Delay, n)
+			}
 		}
 	}
 }
@@ -151,15 +176,15 @@ func (w *watched) judge(j *Job, thresholds []Threshold) string {
 	if w.step > stepLimit && j.onHubClock() {
 		j.warn("the wall clock stepped by %s: phases on the hub's clock are in doubt", short(Millis(w.step)))
 	}
+	if len(w.flights.starts) == 0 {
+		return "" // nothing of it went through the generator
+	}
 	limit, basis := wakeLimit(j, thresholds)
 	wakes := w.wakes.stats()
 	if wakes == nil {
 		return w.judgeUnwatched(j)
 	}
-	j.Wake = &Wake{Count: wakes.Count, P99: wakes.P99, Max: wakes.Max, Limit: limit}
-	if due := int64(w.lasted / wakeEvery); wakes.Count < due/2 {
-		j.warn("the generator woke %s times of about %s: its timer did not keep up", thousands(wakes.Count), thousands(due))
-	}
+	j.Wake = &Wake{Count: w.count, P99: wakes.P99, Max: wakes.Max, Limit: limit}
 	switch {
 	case wakes.P99 <= limit:
 		return ""
@@ -173,11 +198,12 @@ func (w *watched) judge(j *Job, thresholds []Threshold) string {
 
 // judgeUnwatched judges a job in which there was no wake at all.
 func (w *watched) judgeUnwatched(j *Job) string {
-	if w.lasted < unwatchable {
-		j.warn("it lasted %s, too short to hold a wake of the generator", short(Millis(w.lasted)))
+	lasted := w.flights.lasted()
+	if lasted < unwatchable {
+		j.warn("it lasted %s, too short to hold a wake of the generator", short(Millis(lasted)))
 		return ""
 	}
-	return fmt.Sprintf("job %s: no wake of the generator in the %s that it lasted: nothing shows that it kept up", j.Name, short(Millis(w.lasted)))
+	return fmt.Sprintf("job %s: no wake of the generator in the %s that it lasted: nothing shows that it kept up", j.Name, short(Millis(lasted)))
 }
 
 func (j *Job) onHubClock() bool {
