@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -29,7 +28,7 @@ func conflict(a, b Job) bool {
 		return false
 	}
 	ga, gb := signatureOf(&a), signatureOf(&b)
-	if ga == nil || gb == nil || ga.kind != gb.kind || ga.name != gb.name || !bytes.Equal(ga.canonical, gb.canonical) {
+	if ga == nil || gb == nil || !ga.same(gb) {
 		return false
 	}
 	if a.At.IsZero() != b.At.IsZero() {

@@ -86,25 +86,58 @@ func (s *Scheduler) Quiet() time.Duration {
 func (r *runner) quiet(now sample.Moment) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.stage == stageDone:
+	if r.stage == stageDone {
 		return time.Hour
-	case r.marked > 0 || !r.next.Seen():
-		return 0
 	}
-	return time.Duration(r.next - now)
+	first, ok := r.firstLocked()
+	if !ok {
+		return 0 // Run has not been called
+	}
+	return time.Duration(first - now)
 }
 
-// expect notes when the next repetition is due.
-func (r *runner) expect(due sample.Moment) {
+// first returns when the earliest repetition that is not over is due, and
+// whether there is one.
+func (r *runner) first() (due sample.Moment, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.next = due
+	return r.firstLocked()
 }
 
-// overlap counts a repetition that may overlap others in or out.
-func (r *runner) overlap(n int) {
+func (r *runner) firstLocked() (first sample.Moment, ok bool) {
+	for _, due := range r.pending {
+		if !ok || due < first {
+			first, ok = due, true
+		}
+	}
+	return first, ok
+}
+
+// expect notes when repetition n is due, if there is one. It is called before
+// the one before it begins, so that pending always holds the next one.
+func (r *runner) expect(n int) {
+	if n >= r.job.Times {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.marked += n
+	r.pending[uint32(n)] = r.due(n)
+}
+
+// over notes that the ledger of repetition n is closed.
+func (r *runner) over(n uint32) {
+	r.mu.Lock()
+	r.stage = stageWaiting
+	delete(r.pending, n)
+	r.mu.Unlock()
+	r.s.move()
+}
+
+// finish notes that all repetitions are over.
+func (r *runner) finish() {
+	r.mu.Lock()
+	r.stage = stageDone
+	clear(r.pending)
+	r.mu.Unlock()
+	r.s.move()
 }

@@ -58,7 +58,7 @@ func (p *repetition) hubID() string {
 
 func (p *repetition) run(life *lifetime) error {
 	p.r.begin(p.w)
-	defer p.r.enter(stageWaiting)
+	defer p.r.over(p.w.number)
 	if p.job.Via == Direct {
 		return p.runDirect(life)
 	}

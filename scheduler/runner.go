@@ -24,18 +24,18 @@ type runner struct {
 	start     sample.Moment
 	startWall time.Time // Job.At
 
-	mu       sync.Mutex // guards the fields below, for Progress and Quiet
+	mu       sync.Mutex // guards the fields below, which other goroutines ask for
 	stage    string
-	current  *window       // of the repetition that began last; nil before
-	next     sample.Moment // when the first repetition that is not over is due, as far as they do not overlap
-	marked   int           // repetitions that go on and may overlap
+	current  *window                  // of the repetition that began last; nil before
+	pending  map[uint32]sample.Moment // dues of the repetitions that go on, and of the one after them
 	outcomes [len(Counts{})]atomic.Int64
 }
 
 func newRunner(s *Scheduler, index uint32, job Job) *runner {
 	return &runner{
 		s: s, index: index, job: job, sig: signatureOf(&job), stage: stageWaiting, startWall: job.At,
-		plan: cadence{every: job.Every, times: uint64(max(job.Times, 0))},
+		pending: map[uint32]sample.Moment{},
+		plan:    cadence{every: job.Every, times: uint64(max(job.Times, 0))},
 	}
 }
 
@@ -48,14 +48,20 @@ func (h *halt) Error() string { return h.reason }
 // errStopped ends a repetition because the run is over.
 var errStopped = errors.New("the run was stopped")
 
-// run runs the job's repetitions and returns the error of the service that
-// ended it, if one did.
-func (r *runner) run(life *lifetime, start sample.Moment) error {
-	defer r.enter(stageDone)
+// begins makes the plan count from a moment, which is wall in wall time. All
+// jobs have the same, before any of them runs: each may look at others' plans.
+func (r *runner) begins(start sample.Moment, wall time.Time) {
 	r.start = start.Add(r.job.After)
 	if !r.startWall.IsZero() {
-		r.start = r.s.opts.Clock.Now().Add(time.Until(r.startWall))
+		r.start = start.Add(r.startWall.Sub(wall))
 	}
+	r.expect(0)
+}
+
+// run runs the job's repetitions and returns the error of the service that
+// ended it, if one did.
+func (r *runner) run(life *lifetime) error {
+	defer r.finish()
 	begun, err := 0, r.check(life)
 	if err == nil {
 		begun, err = r.repeat(life)
@@ -78,17 +84,13 @@ func (r *runner) repeat(life *lifetime) (begun int, err error) {
 	overlapping, next := errgroup.WithContext(life.stop) // one goroutine a marked repetition; the first error ends the job
 	for ; begun < r.job.Times; begun++ {
 		due := r.due(begun)
-		r.expect(due)
-		if !r.s.sleepUntil(next, due-sample.Moment(r.lead())) {
+		if !r.s.sleepUntil(next, due-sample.Moment(r.lead())) || !r.awaitTurn(next, due) {
 			break
 		}
+		r.expect(begun + 1)
 		p := newRepetition(r, uint32(begun), due)
 		if r.job.Mark {
-			r.overlap(+1)
-			overlapping.Go(func() error {
-				defer r.overlap(-1)
-				return p.run(life)
-			})
+			overlapping.Go(func() error { return p.run(life) })
 		} else if err = p.run(life); err != nil {
 			begun++
 			break

@@ -79,8 +79,9 @@ type Scheduler struct {
 	book    atomic.Pointer[book]
 	spare   sync.Pool // *sample.Execution
 
-	mu      sync.Mutex // guards tickets and the change of book
+	mu      sync.Mutex // guards the fields below and the change of book
 	tickets uint32
+	moved   chan struct{} // closed when a repetition is over; nil: nobody waits for it
 }
 
 // New returns a Scheduler of the jobs, whose places in the slice are their
@@ -115,10 +116,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	over := make(chan struct{})
 	var drain, jobs sync.WaitGroup // drain ends when over is closed; a job, when its ledger is
 	drain.Go(func() { life.drain(over, s.opts.Drain) })
-	start := s.opts.Clock.Now()
+	start, wall := s.opts.Clock.Now(), time.Now()
+	for _, r := range s.runners {
+		r.begins(start, wall)
+	}
 	errs := make([]error, len(s.runners))
 	for i, r := range s.runners {
-		jobs.Go(func() { errs[i] = r.run(life, start) })
+		jobs.Go(func() { errs[i] = r.run(life) })
 	}
 	jobs.Wait()
 	close(over)

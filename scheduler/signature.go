@@ -42,6 +42,11 @@ func signatureOf(j *Job) *signature {
 	return g
 }
 
+// same reports whether receipts of the two cannot be told apart.
+func (g *signature) same(o *signature) bool {
+	return g.kind == o.kind && g.name == o.name && bytes.Equal(g.canonical, o.canonical)
+}
+
 // is reports whether a receipt of this kind and name has exactly the bytes
 // that are known of the signature. It does not allocate.
 func (g *signature) is(r *sample.Receipt) bool {
