@@ -30,7 +30,7 @@ func NewCadence(every time.Duration, times uint64) Cadence {
 }
 
 func RowOutcome(kind Kind, status, code string, methodStatus int32, seen bool) sample.Outcome {
-	return rowOutcome(kind, &booking{state: stateOf(status), code: code, status: methodStatus}, seen)
+	return rowOutcome(kind, &booking{state: stateOf(status), begun: true, code: code, status: methodStatus}, seen)
 }
 
 // Booked is what tests read of a booking.

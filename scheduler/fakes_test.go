@@ -143,7 +143,7 @@ type device struct {
 	status          int32         // of its answer; 0 is 200
 	latency         time.Duration // of its answer; 0 is 10 ms
 	receipts        int           // 0 is 1
-	stuck           bool          // its row stays pending
+	stuck           bool          // its row stays pending, or fails at the job's end if it has a code
 	noRow           bool          // its row never comes
 	code            string        // its row fails with it
 }
@@ -324,6 +324,11 @@ func (h *hub) end(j *hubJob) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	j.status, j.ended = "completed", time.Now()
+	for n := range j.rows {
+		if d := h.devices[j.rows[n].Device]; d.stuck && d.code != "" {
+			j.rows[n].Status, j.rows[n].Code, j.rows[n].End = "failed", d.code, time.Now()
+		}
+	}
 }
 
 func (h *hub) JobStatus(_ context.Context, id string) (scheduler.JobStatus, error) {

@@ -126,6 +126,27 @@ func TestRowsBecomeOutcomes(t *testing.T) {
 	})
 }
 
+func TestRowsThatTheHubNeverGotTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 4, scheduler.Options{}, method(nil))
+		l.hub.endAfter = 2 * time.Second
+		l.hub.devices = map[string]device{
+			"d1": {stuck: true, code: "GenericTimeout"}, "d2": {stuck: true, code: "DeviceNotOnline"}, "d3": {stuck: true, code: "GenericTimeout"},
+		}
+		time.AfterFunc(time.Second, func() { // its row does not know, but the device does
+			l.s.Received(sample.Receipt{Device: 3, Kind: sample.MethodReceipt, Name: "lockDoor", Payload: l.hub.jobs[0].Payload, At: l.clock.Now()})
+		})
+		l.run(t)
+		want := map[uint32]string{0: "succeeded", 1: "notDispatched", 2: "offline", 3: "failed"}
+		if diff := cmp.Diff(want, l.outcomes(t, 0, 0)); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if e := l.finals(t, 0, 0)[1]; e.Code != "GenericTimeout" {
+			t.Errorf("code %q", e.Code)
+		}
+	})
+}
+
 func TestTargetsWithoutARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 3, scheduler.Options{}, method(func(j *scheduler.Job) { j.Settle = 3 * time.Second }))

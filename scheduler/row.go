@@ -60,6 +60,9 @@ func rowOutcome(kind Kind, b *booking, seen bool) sample.Outcome {
 		case codeGatewayTimeout:
 			return sample.TimedOut
 		}
+		if !b.begun && !seen {
+			return sample.NotDispatched // the hub ended the job before it got to it
+		}
 		return sample.Failed
 	case rowCancelled:
 		return sample.Cancelled

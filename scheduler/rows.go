@@ -68,6 +68,7 @@ func (h *hubJob) take(row *Row) {
 		return
 	}
 	b.state, b.status, b.code = state, row.MethodStatus, row.Code
+	b.begun = !row.Start.IsZero()
 	if h.s.opts.HubClock {
 		b.dispatched, b.booked = h.s.opts.Clock.At(row.Start), h.s.opts.Clock.At(row.End)
 	}

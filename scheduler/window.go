@@ -31,6 +31,7 @@ type slot struct {
 // booking is what the hub's row, or the reply to a call, said of an execution.
 type booking struct {
 	state      rowState
+	begun      bool           // the row says when the hub began with it
 	outcome    sample.Outcome // of a call
 	status     int32
 	attempts   uint32
