@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"muster/internal/sample"
@@ -25,6 +27,8 @@ type target struct {
 type fanout struct {
 	*repetition
 	calls   context.Context // ends with the repetition's maximum execution time, or the drain
+	bound   sample.Moment   // from when on nothing is dispatched; zero if there is none
+	gaveUp  atomic.Bool     // a call was cut by the bound or the drain
 	targets []target
 	work    chan int       // unbuffered: it reaches only a worker that is idle; closed by run
 	workers int            // how many there are: never more than Job.InFlight
@@ -57,7 +61,8 @@ func (p *repetition) runDirect(life *lifetime) error {
 	})
 	p.record.Ended = p.s.opts.Clock.Now()
 	p.r.enter(stageSettling)
-	p.await(life.calls, func(sl *slot) bool { return sl.booking.outcome == sample.Succeeded })
+	// A call that was cut may reach its device all the same.
+	p.await(life.calls, func(sl *slot) bool { return sl.booking.cut || sl.booking.outcome == sample.Succeeded })
 	p.close(callOutcome, func(int64) int64 { return 0 })
 	return nil
 }
@@ -107,28 +112,35 @@ func (f *fanout) run(life *lifetime) error {
 	stop := life.stop
 	f.calls = life.calls
 	if f.job.MaxExecution > 0 {
-		at := time.Now().Add(time.Duration(f.w.due.Add(f.job.MaxExecution) - f.s.opts.Clock.Now()))
+		// A repetition that begins late has all its time: so has a hub's job.
+		now := f.s.opts.Clock.Now()
+		f.bound = max(f.w.due, now).Add(f.job.MaxExecution)
+		at := time.Now().Add(time.Duration(f.bound - now))
 		var cancelStop, cancelCalls context.CancelFunc
 		stop, cancelStop = context.WithDeadlineCause(stop, at, errMaxExecution)
 		defer cancelStop()
 		f.calls, cancelCalls = context.WithDeadlineCause(f.calls, at, errMaxExecution)
 		defer cancelCalls()
 	}
-	done := f.dispatch(stop)
+	f.dispatch(stop)
 	close(f.work)
 	f.group.Wait()
+	uncalled := func(t target) bool { return t.slot.booking.outcome == sample.Open }
 	switch {
-	case done && f.calls.Err() == nil:
+	case !f.gaveUp.Load() && !slices.ContainsFunc(f.targets, uncalled):
 		return nil
-	case errors.Is(context.Cause(stop), errMaxExecution):
+	// Of what has one deadline any may be the first to show it.
+	case f.boundIsOver(), errors.Is(context.Cause(stop), errMaxExecution), errors.Is(context.Cause(f.calls), errMaxExecution):
 		return errMaxExecution
 	}
 	return errStopped
 }
 
-// dispatch hands out each target when it is due, with one timer for all, and
-// reports whether it came to the last.
-func (f *fanout) dispatch(stop context.Context) bool {
+// boundIsOver reports whether the maximum execution time is.
+func (f *fanout) boundIsOver() bool { return f.bound.Seen() && f.s.opts.Clock.Now() >= f.bound }
+
+// dispatch hands out each target when it is due, with one timer for all.
+func (f *fanout) dispatch(stop context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for n := range f.targets {
@@ -139,11 +151,10 @@ func (f *fanout) dispatch(stop context.Context) bool {
 			case <-stop.Done():
 			}
 		}
-		if stop.Err() != nil || !f.hand(n, stop) {
-			return false
+		if stop.Err() != nil || f.boundIsOver() || !f.hand(n, stop) {
+			return
 		}
 	}
-	return true
 }
 
 // hand gives target n to an idle worker, to a new one if there may be more, or
@@ -178,7 +189,7 @@ func (f *fanout) serve(first int) {
 // call makes one call and records it, not yet final: the device may have news.
 // A target that reached its worker when time was up already is not called.
 func (f *fanout) call(t *target) {
-	if f.calls.Err() != nil {
+	if f.calls.Err() != nil || f.boundIsOver() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(f.calls, f.job.ConnectTimeout+f.job.responseTimeout()+hang)
@@ -187,6 +198,9 @@ func (f *fanout) call(t *target) {
 	cancel()
 	b := &t.slot.booking
 	*b = r.book(f.job.Kind, t.slot.received.Load() != 0)
+	if b.cut && !errors.Is(r.cut, context.DeadlineExceeded) { // that is the call's own
+		f.gaveUp.Store(true)
+	}
 	if b.outcome == sample.Succeeded {
 		f.apply(t.device)
 	} else {

@@ -31,7 +31,7 @@ func (r *result) book(kind Kind, received bool) booking {
 	}
 	switch {
 	case r.wasCut(call):
-		b.outcome = cutOutcome(r.cut, received || b.dispatched.Seen())
+		b.outcome, b.cut = cutOutcome(r.cut, received || b.dispatched.Seen()), true
 	case b.code != "" && kind != Desired:
 		b.finished = r.at // the hub's response was read
 	}
@@ -84,6 +84,8 @@ func callOutcome(sl *slot) (sample.Outcome, bool) {
 		return sample.Open, false
 	case sl.booking.outcome == sample.Open:
 		return sample.NotDispatched, true
+	case sl.booking.outcome == sample.NotDispatched && sl.received.Load() != 0:
+		return sample.TimedOut, true // the call that was cut got there after all
 	}
 	return sl.booking.outcome, true
 }

@@ -54,6 +54,19 @@ func TestLateJobsOfOneSignatureTakeTurns(t *testing.T) {
 	})
 }
 
+func TestLateDirectJobsOfOneSignatureTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 2, scheduler.Options{}, late(scheduler.Direct)...)
+		start := l.clock.Now()
+		c.latency = 4 * time.Second
+		l.run(t)
+		l.checkTurns(t, start)
+		if begin, end := l.repetition(t, 0, 0).Started, l.repetition(t, 1, 0).Ended; begin < end {
+			t.Errorf("the second job's calls began at %v, the first job's ended at %v", begin, end)
+		}
+	})
+}
+
 func TestWaitingForATurnEndsWithTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 2, scheduler.Options{}, late(scheduler.Hub)...)

@@ -32,6 +32,7 @@ type slot struct {
 type booking struct {
 	state      rowState
 	begun      bool           // the row says when the hub began with it
+	cut        bool           // the call was given up
 	outcome    sample.Outcome // of a call
 	status     int32
 	attempts   uint32
