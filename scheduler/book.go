@@ -72,7 +72,7 @@ func (s *Scheduler) Received(r sample.Receipt) (ticket uint64) {
 		w = b.findForm(&r, form)
 	}
 	if w != nil {
-		if ticket, ok := w.receive(&r); ok {
+		if ticket, ok := w.receive(s, &r); ok {
 			return ticket
 		}
 	}
@@ -139,21 +139,46 @@ func (s *Scheduler) Finished(ticket uint64, at sample.Moment) {
 }
 
 // sideEnded records an execution that the device side has ended and the hub
-// has not booked yet; a fan-out does so when its call returns. It runs with the
-// window's lock held for reading, lest the record follow the final one: the
-// recorder only encodes in memory.
+// has not booked yet. Of a fan-out's the call's return is recorded, and what
+// comes after it.
 func (s *Scheduler) sideEnded(w *window, device uint32, sl *slot) {
 	if w.via == Direct {
+		if sl.told.Add(1); sl.called.Load() {
+			s.record(w, device, sl, sl.booking.outcome)
+		}
 		return
 	}
 	w.done.Add(1)
-	e := s.spare.Get().(*sample.Execution)
-	w.fill(e, device, sl)
-	e.Outcome = sample.Failed
-	if w.kind == Desired || success(e.Status) {
-		e.Outcome = sample.Succeeded
+	outcome := sample.Failed
+	if w.kind == Desired || success(sl.status.Load()) {
+		outcome = sample.Succeeded
 	}
-	s.opts.Samples.Execution(e)
+	s.note(w, device, sl, outcome)
+}
+
+// note records what is known of an execution, which is not final. It runs with
+// the window's lock held for reading, or before the fan-out is joined, lest the
+// record follow the final one: the recorder only encodes in memory.
+func (s *Scheduler) note(w *window, device uint32, sl *slot, outcome sample.Outcome) {
+	sl.told.Add(1)
+	s.record(w, device, sl, outcome)
+}
+
+// record writes a record that is not final. The device and the call of a
+// fan-out may do so at the same time, and the last record counts: one that
+// knows less than there is by now is followed by another.
+func (s *Scheduler) record(w *window, device uint32, sl *slot, outcome sample.Outcome) {
+	e := s.spare.Get().(*sample.Execution)
+	for told := uint32(0); told != sl.told.Load(); {
+		told = sl.told.Load()
+		called := sl.called.Load()
+		w.fill(e, device, sl)
+		if e.Outcome = outcome; called {
+			sl.booking.book(e)
+			e.Outcome = sl.booking.outcome
+		}
+		s.opts.Samples.Execution(e)
+	}
 	s.spare.Put(e)
 }
 

@@ -207,12 +207,8 @@ func (f *fanout) call(t *target) {
 		f.s.opts.Logger.Debug("call did not succeed", "device", t.id, "status", b.status, "payload", string(reply.Payload), "error", err)
 	}
 	f.w.done.Add(1)
-	e := f.s.spare.Get().(*sample.Execution)
-	f.w.fill(e, t.device, t.slot)
-	b.book(e)
-	e.Outcome = b.outcome
-	f.s.opts.Samples.Execution(e)
-	f.s.spare.Put(e)
+	t.slot.called.Store(true)
+	f.s.note(f.w, t.device, t.slot, b.outcome)
 }
 
 func (f *fanout) send(ctx context.Context, id string) (Reply, error) {

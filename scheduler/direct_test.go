@@ -293,6 +293,33 @@ func TestDirectTwinUpdates(t *testing.T) {
 	})
 }
 
+func TestProvisionalRecordsOfADirectJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 2, scheduler.Options{}, direct(func(j *scheduler.Job) { j.Rate = 1 }))
+		c.notes = 100 * ms // the device's own record comes after the call's
+		last := func() *sample.Execution {
+			var e *sample.Execution
+			for _, of := range of[*sample.Execution](l.records) {
+				if of.Device == 0 {
+					e = of
+				}
+			}
+			return e
+		}
+		time.AfterFunc(50*ms, func() {
+			if e := last(); e.Final || e.Outcome != sample.Succeeded || !e.Dispatched.Seen() || !e.Received.Seen() || e.Answered.Seen() {
+				t.Errorf("when the call has returned: %+v", e)
+			}
+		})
+		time.AfterFunc(500*ms, func() {
+			if e := last(); e.Final || e.Outcome != sample.Succeeded || !e.Dispatched.Seen() || !e.Finished.Seen() || !e.Answered.Seen() {
+				t.Errorf("when the device has answered: %+v", e)
+			}
+		})
+		l.run(t)
+	})
+}
+
 func TestDirectMissingExtraAndForeign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, c := directLab(t, 10, scheduler.Options{}, direct(nil))

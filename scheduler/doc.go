@@ -11,9 +11,10 @@
 // While a repetition's window is open its executions are slots of moments,
 // indexed by device. When the hub's rows are final, or the last call has
 // returned, the window closes and the ledger is written: a final
-// sample.Execution for each target and one sample.Repetition. Executions that
-// the device side has ended are written before too, not yet final, so that a
-// run that is killed loses no more than what was not flushed.
+// sample.Execution for each target and one sample.Repetition. What is
+// known of an execution is written before too, not yet final, when its device
+// has received it and when it has ended there, so that a run that is killed
+// loses no more than what was not flushed.
 //
 // # Concurrency
 //

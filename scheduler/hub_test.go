@@ -64,17 +64,28 @@ func TestHubJobFromPutToLedger(t *testing.T) {
 	})
 }
 
-func TestProvisionalRecordsComeWhenTheDeviceHasEnded(t *testing.T) {
+func TestProvisionalRecordsComeWithTheDevicesNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		job := method(func(j *scheduler.Job) { j.After = 10 * time.Second })
 		l := newLab(t, 2, scheduler.Options{}, job)
 		l.hub.devices["d1"] = device{status: 500}
-		time.AfterFunc(10*time.Second+20*ms, func() {
+		time.AfterFunc(10*time.Second+5*ms, func() {
 			got := of[*sample.Execution](l.records)
 			if len(got) != 2 {
-				t.Fatalf("%d records right after the devices answered, want 2", len(got))
+				t.Fatalf("%d records right after the devices received it, want 2", len(got))
 			}
 			for _, e := range got {
+				if e.Final || e.Outcome != sample.Open || !e.Received.Seen() || e.Answered.Seen() || !e.Due.Seen() {
+					t.Errorf("record of a receipt %+v", e)
+				}
+			}
+		})
+		time.AfterFunc(10*time.Second+20*ms, func() {
+			got := of[*sample.Execution](l.records)
+			if len(got) != 4 {
+				t.Fatalf("%d records right after the devices answered, want 4", len(got))
+			}
+			for _, e := range got[2:] {
 				want := sample.Succeeded
 				if e.Device == 1 {
 					want = sample.Failed

@@ -20,6 +20,9 @@ type slot struct {
 	duplicates                   atomic.Uint32
 	status                       atomic.Int32
 
+	told   atomic.Uint32 // how often something was added that a record shows
+	called atomic.Bool   // via direct: the call has returned, and booking stays
+
 	// The rest belongs to the repetition's goroutine; in a fan-out booking
 	// belongs to the worker that makes the call until it is joined.
 	expected bool // the query matches over the fleet's own twins
@@ -90,9 +93,10 @@ func (w *window) each(do func(device uint32, sl *slot)) {
 	}
 }
 
-// receive records a receipt. It reports false if the receipt is not the
-// window's after all: it has closed, or a fan-out does not call the device.
-func (w *window) receive(r *sample.Receipt) (ticket uint64, ok bool) {
+// receive takes a receipt and records it, lest a crash lose it. It reports
+// false if the receipt is not the window's after all: it has closed, or a
+// fan-out does not call the device.
+func (w *window) receive(s *Scheduler, r *sample.Receipt) (ticket uint64, ok bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
@@ -108,6 +112,7 @@ func (w *window) receive(r *sample.Receipt) (ticket uint64, ok bool) {
 	}
 	w.received.Add(1)
 	w.news.Add(1)
+	s.note(w, r.Device, sl, sample.Open)
 	return uint64(w.ticket)<<32 | uint64(r.Device), true
 }
 
