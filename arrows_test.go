@@ -4,8 +4,14 @@ package muster_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -38,6 +44,21 @@ var arrows = []forbidden{
 	{"muster/iothub", "muster/hub", "the protocol as a client sees it knows nothing of the embedded hub"},
 	{"muster/iothub", "muster/internal", "the protocol is an API for other programs and stands alone"},
 	{"muster/iothub", "muster/fleet", "the protocol stands alone"},
+	{"muster/iothub", "muster/scheduler", "the protocol stands alone"},
+	{"muster/iothub", "muster/report", "the protocol stands alone"},
+	{"muster/iothub", "muster/scenarios", "the protocol stands alone"},
+	{"muster/iothub", "muster/harness", "the protocol stands alone"},
+	{"muster/hub", "muster/scenarios", "the hub takes options, not files"},
+	{"muster/fleet", "muster/scenarios", "the harness translates a scenario into what each room takes"},
+	{"muster/fleet", "muster/harness", "a run is made of rooms, not rooms of runs"},
+	{"muster/scheduler", "muster/scenarios", "the harness translates a scenario into what each room takes"},
+	{"muster/scheduler", "muster/harness", "a run is made of rooms, not rooms of runs"},
+	{"muster/scenarios", "muster/harness", "a run is made of rooms, not rooms of runs"},
+	{"muster/report", "muster/harness", "a report is made from the folder alone"},
+	{"muster/report", "muster/iothub", "a report is made from the folder alone"},
+	{"muster/harness", "muster/hub/hubtest", "what is for tests does not ship"},
+	{"muster/cmd", "muster/hub/hubtest", "what is for tests does not ship"},
+	{"muster/harness", "muster/fleet/fleettest", "what is for tests does not ship"},
 	{"muster/fleet", "muster/fleet/paho", "a fleet is given its driver"},
 	{"muster/fleet/paho", "muster/internal/mqtt", "a driver that is tested against our codec must not be made of it"},
 	{"muster/internal", "muster/harness", "internal is the ground: nothing in it imports a room above"},
@@ -95,6 +116,36 @@ func packages(t *testing.T) []listed {
 			t.Fatalf("go list: %v", err)
 		}
 		all = append(all, p)
+	}
+}
+
+// TestProductionCodeStartsNothingBare looks for go statements, whose goroutines
+// nobody joins, and for sleeps, which nothing interrupts.
+func TestProductionCodeStartsNothingBare(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "fleettest") {
+			return err
+		}
+		seen++
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: a bare go statement: who stops and joins it?", files.Position(n.Pos()))
+			}
+			if sel, ok := n.(*ast.SelectorExpr); ok && fmt.Sprint(sel.X) == "time" && sel.Sel.Name == "Sleep" {
+				t.Errorf("%s: a sleep that nothing interrupts", files.Position(n.Pos()))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || seen == 0 {
+		t.Errorf("%d files read: %v", seen, err)
 	}
 }
 

@@ -38,7 +38,12 @@ func (f *Fleet) merge(device uint32, part section, patch []byte) {
 	if len(patch) == 0 {
 		return
 	}
-	d := &f.devices[device]
+	if err := f.mergeInto(&f.devices[device], device, part, patch); err != nil {
+		f.cfg.Logger.Debug("twin patch cannot be merged", "device", device, "error", err)
+	}
+}
+
+func (f *Fleet) mergeInto(d *device, device uint32, part section, patch []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var next changes
@@ -50,11 +55,11 @@ func (f *Fleet) merge(device uint32, part section, patch []byte) {
 	}
 	merged, err := iothub.MergePatch(next[part], patch)
 	if err != nil {
-		f.cfg.Logger.Debug("twin patch cannot be merged", "device", device, "error", err)
-		return
+		return err
 	}
 	next[part] = merged
 	d.changed = &next
+	return nil
 }
 
 // changed returns a section of a device's twin if it is not as seeded, or nil.

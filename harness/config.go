@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -123,25 +125,41 @@ func hostOf() report.Host {
 }
 
 // openFolder makes the results folder with all that is known before the run.
+// Creating the samples claims it: they must not be there yet.
 func (r *run) openFolder() error {
-	dir := r.opts.Out
-	if _, err := os.Stat(filepath.Join(dir, "run.json")); err == nil {
-		return fmt.Errorf("open results folder %s: it holds a run already", dir)
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("open results folder: %w", err)
-	}
 	resolved, err := r.scenario.Resolved()
 	if err != nil {
 		return fmt.Errorf("write the resolved scenario: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), resolved, 0o666); err != nil {
+	if err := r.claimFolder(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.opts.Out, "scenario.yaml"), resolved, 0o666); err != nil {
 		return fmt.Errorf("write the resolved scenario: %w", err)
 	}
 	r.header = r.headerOf()
-	if err := report.WriteRun(dir, r.header); err != nil {
-		return err
+	return report.WriteRun(r.opts.Out, r.header)
+}
+
+// claimFolder creates the samples in Options.Out. A default name that is taken,
+// by a run that began in the same second, gets a number.
+func (r *run) claimFolder() error {
+	for n, dir := 2, r.opts.Out; ; n++ {
+		_, taken := os.Stat(filepath.Join(dir, "run.json"))
+		err := error(fs.ErrExist)
+		if taken != nil {
+			r.samples, err = sample.Create(dir, nil)
+		}
+		switch {
+		case err == nil:
+			r.opts.Out = dir
+			return nil
+		case errors.Is(err, fs.ErrExist) && !r.named:
+			dir = fmt.Sprintf("%s-%d", r.opts.Out, n)
+		case errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("open results folder %s: it holds a run already", dir)
+		default:
+			return fmt.Errorf("open results folder %s: %w", dir, err)
+		}
 	}
-	r.samples, err = sample.Create(dir, nil)
-	return err
 }

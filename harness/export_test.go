@@ -2,8 +2,10 @@ package harness
 
 import (
 	"context"
+	"time"
 
 	"muster/hub"
+	"muster/internal/sample"
 )
 
 // StartInside returns what starts the hub in this process and shows it.
@@ -16,4 +18,9 @@ func StartInside(show func(*hub.Hub, *Hub)) StartHub {
 		}
 		return running, err
 	}
+}
+
+// SetWakes replaces the canary.
+func SetWakes(o *Options, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) {
+	o.wakes = wakes
 }

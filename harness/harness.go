@@ -13,7 +13,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,10 +46,6 @@ type Options struct {
 	// Observe is told how the run goes, about four times a second, from one
 	// goroutine. Default nobody.
 	Observe func(Progress)
-	// Wakes is the canary that shows whether the generator was saturated.
-	// Default a connection of this process to itself, or a pipe if the hub is
-	// in memory.
-	Wakes WakeSource
 	// Limits are the limits to check before the run. Default those of this host.
 	Limits *Limits
 	// Version and Args are written to run.json. Secrets do not belong in Args.
@@ -58,6 +53,11 @@ type Options struct {
 	Args    []string
 	// Logger takes what goes wrong on the way. Default nowhere.
 	Logger *slog.Logger
+
+	// wakes is the canary that shows whether the generator was saturated.
+	// Default a connection of this process to itself, or a pipe if the hub is
+	// in memory.
+	wakes wakeSource
 }
 
 // resolved returns the options with their defaults for s filled in.
@@ -82,10 +82,10 @@ func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
 	if r.Observe == nil {
 		r.Observe = func(Progress) {}
 	}
-	if r.Wakes == nil {
-		r.Wakes = loopbackWakes
+	if r.wakes == nil {
+		r.wakes = loopbackWakes
 		if memory {
-			r.Wakes = pipeWakes
+			r.wakes = pipeWakes
 		}
 	}
 	if r.Limits == nil {
@@ -123,13 +123,7 @@ type Hub struct {
 // Check reports everything in a loaded scenario that a run would refuse
 // before it starts.
 func Check(s *scenarios.Scenario) error {
-	errs := []error{scheduler.Conflicts(jobsOf(s))}
-	for i, j := range s.Jobs {
-		if !j.At.IsZero() && j.At.Before(time.Now()) {
-			errs = append(errs, fmt.Errorf("jobs[%d].startTime: %s has passed", i, j.At.Format(time.RFC3339)))
-		}
-	}
-	return errors.Join(errs...)
+	return scheduler.Conflicts(jobsOf(s))
 }
 
 // Describe says in one line what a scenario does.

@@ -55,7 +55,7 @@ func parse(t *testing.T, src string, set ...string) *scenarios.Scenario {
 // run runs s on the fake clock and returns its summary and folder.
 func run(ctx context.Context, t *testing.T, s *scenarios.Scenario, opts harness.Options) (*report.Summary, string, error) {
 	t.Helper()
-	opts.Wakes = steady
+	harness.SetWakes(&opts, steady)
 	if opts.Out == "" {
 		opts.Out = filepath.Join(t.TempDir(), "out")
 	}

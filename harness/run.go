@@ -63,6 +63,7 @@ type run struct {
 	client   *iothub.Client
 
 	reporter *reporter
+	named    bool // the folder's name was asked for
 
 	stage     atomic.Pointer[Stage]
 	changed   chan struct{} // holds one token if the stage has changed and nobody was told
@@ -75,6 +76,7 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{scenario: s, clock: sample.NewClock(), changed: make(chan struct{}, 1)}
+	r.named = opts != nil && opts.Out != ""
 	r.opts = opts.resolved(s, r.clock.Epoch())
 	r.enter(Starting)
 	if !inMemory(s) {
@@ -138,7 +140,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	}
 	watch := &health{clock: r.clock, samples: r.samples}
 	outer.Go(func() error { return watch.run(outerCtx) })
-	outer.Go(func() error { return r.opts.Wakes(outerCtx, r.clock, watch.wake) })
+	outer.Go(func() error { return r.opts.wakes(outerCtx, r.clock, watch.wake) })
 	outer.Go(func() error { return r.accountHub(outerCtx) })
 	return r.connectAndRun(work, outerCtx, f, s)
 }

@@ -16,9 +16,9 @@ import (
 	"muster/internal/sample"
 )
 
-// WakeSource sends messages to itself until ctx ends and emits how long each
+// wakeSource sends messages to itself until ctx ends and emits how long each
 // one waited, in order, from one goroutine at a time.
-type WakeSource func(ctx context.Context, clock *sample.Clock, emit func(wake sample.Wake, timerLate time.Duration)) error
+type wakeSource func(ctx context.Context, clock *sample.Clock, emit func(wake sample.Wake, timerLate time.Duration)) error
 
 // wakeEvery is how often the canary sends. On a saturated machine requests
 // wait tens of milliseconds unread while timers look healthy, so it goes

@@ -24,6 +24,7 @@ type book struct {
 	groups  map[string]string // one string a group, not one a device
 
 	connect    series // from due to ready, the first time
+	connects   flights
 	connected  int64
 	reconnects int64
 	errors     map[string]int64
@@ -153,6 +154,7 @@ func (b *book) addConnect(r *sample.Connect) {
 	default:
 		d.ready = true
 		b.connected++
+		b.connects.addSpan(r.Dialed, r.Ready)
 		if took, ok := r.Ready.Since(d.due); ok {
 			b.connect.record(took)
 		}

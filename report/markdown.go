@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"muster/internal/sample"
@@ -134,7 +135,7 @@ func (m *markdown) warnings(s *Summary) {
 	all := append([]string{}, s.Warnings...)
 	clock := false
 	for i := range s.Jobs {
-		for _, w := range s.Jobs[i].Warnings {
+		for _, w := range slices.Concat(s.Jobs[i].NotRun, s.Jobs[i].LedgerFaults, s.Jobs[i].Warnings) {
 			all = append(all, "job "+s.Jobs[i].Name+": "+w)
 		}
 		clock = clock || s.Jobs[i].onHubClock()

@@ -50,7 +50,7 @@ func Build(dir string) (*Report, error) {
 	s.Thresholds = evaluate(run.Thresholds, &s)
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
-	w := newWatch(b.windows(), flown)
+	w := newWatch(b.windows(), b.connects, flown)
 	if _, err := eachRecord(dir, w.add); err != nil {
 		return nil, err
 	}

@@ -65,7 +65,13 @@ func (f *flights) add(e *row, direct bool) {
 	if !direct && e.dispatched.Seen() {
 		from = e.dispatched
 	}
-	if !to.Seen() {
+	f.addSpan(from, to)
+}
+
+// addSpan takes in what went on between two moments, if both were seen. A wake
+// beside it is near enough to tell of it.
+func (f *flights) addSpan(from, to sample.Moment) {
+	if !from.Seen() || !to.Seen() {
 		return
 	}
 	f.starts = append(f.starts, min(from, to)-sample.Moment(wakeEvery))
@@ -100,10 +106,12 @@ func (f *flights) lasted() time.Duration {
 
 // watch reads how the generator did while each job went on.
 type watch struct {
-	windows []window
-	jobs    map[int]*watched
-	before  sample.Moment // of the health record before
-	step    time.Duration // its clock step
+	connects   flights // attempts to connect
+	connecting series
+	windows    []window
+	jobs       map[int]*watched
+	before     sample.Moment // of the health record before
+	step       time.Duration // its clock step
 }
 
 // watched is how the generator did during one job. Each wake weighs as much
@@ -116,8 +124,9 @@ type watched struct {
 	step    time.Duration // the largest step of the wall clock, either way
 }
 
-func newWatch(windows []window, flown []flights) *watch {
-	w := &watch{windows: windows, jobs: map[int]*watched{}}
+func newWatch(windows []window, connects flights, flown []flights) *watch {
+	connects.sort()
+	w := &watch{windows: windows, connects: connects, jobs: map[int]*watched{}}
 	for i := range flown {
 		flown[i].sort()
 	}
@@ -133,6 +142,11 @@ func (w *watch) add(rec sample.Record) {
 	h, ok := rec.(*sample.Health)
 	if !ok {
 		return
+	}
+	for _, wake := range h.Wakes {
+		if n := w.connects.at(wake.Sent); n > 0 {
+			w.connecting.recordTimes(wake.Delay, n)
+		}
 	}
 	for _, win := range w.windows {
 		if win.from <= h.At && win.to >= w.before {
@@ -163,10 +177,25 @@ func (w *watch) judge(s *Summary) {
 			}
 		}
 	}
+	w.judgeConnects(s)
 	if len(w.windows) == 0 && g.Wake == nil {
 		g.Reasons = append(g.Reasons, "the generator recorded no wake")
 	}
 	g.Valid = len(g.Reasons) == 0
+}
+
+// judgeConnects warns where connect latencies are the generator's as well. A
+// ramp that saturates it spoils no job.
+func (w *watch) judgeConnects(s *Summary) {
+	wakes := w.connecting.stats()
+	if wakes == nil || s.Fleet.Connect == nil {
+		return
+	}
+	if limit := max(wakeFloor, s.Fleet.Connect.P99/wakePart); wakes.P99 > limit {
+		s.Warnings = append(s.Warnings, fmt.Sprintf(
+			"the generator was saturated while devices connected: wake p99 %s is above %s (%d %% of connect p99 %s); connect latencies hold its own waiting",
+			short(wakes.P99), short(limit), 100/wakePart, short(s.Fleet.Connect.P99)))
+	}
 }
 
 // judge notes in j how the generator did, and returns why the latencies that a

@@ -240,6 +240,10 @@ func (d *decoder) startTime(j *Job) decode {
 			d.wrong(n, path, expected)
 			return
 		}
+		if at.Before(time.Now()) {
+			d.fail(n, path, "has passed; write a time to come, or +5s after the fleet is ready")
+			return
+		}
 		j.At = at.UTC()
 	}
 }

@@ -32,17 +32,13 @@ type masked struct {
 // ShownCondition returns the query condition of job i as outputs may show it:
 // as the file wrote it, with ${NAME} for values of the environment.
 func (s *Scenario) ShownCondition(i int) string {
-	key, text := "queryCondition", s.Jobs[i].QueryCondition
-	if s.Jobs[i].DeviceID != "" {
-		key, text = "deviceId", s.Jobs[i].DeviceID
+	if id := s.Jobs[i].DeviceID; id != "" {
+		return "deviceId = '" + id + "'"
 	}
-	if m, ok := s.masked[member(index("jobs", i), key)]; ok {
-		text = m.text
+	if m, ok := s.masked[member(index("jobs", i), "queryCondition")]; ok {
+		return m.text
 	}
-	if key == "deviceId" {
-		return "deviceId = '" + text + "'"
-	}
-	return text
+	return s.Jobs[i].QueryCondition
 }
 
 // Devices returns how many devices all groups have together.

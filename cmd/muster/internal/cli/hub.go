@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 
@@ -39,7 +40,7 @@ It holds everything in memory and ends with an interrupt.`,
 	f.StringVar(&flags.hostname, "hostname", "localhost", "the hub's name in connection strings and tokens")
 	f.Float64Var(&flags.jobRate, "job-rate", 0, "job executions dispatched a second, 0 for as fast as it can")
 	f.BoolVar(&flags.json, "json", false, "print the endpoints as one line of JSON")
-	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log every connection and request")
+	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
 	f.BoolVar(&flags.untilEOF, "until-eof", false, "end when standard input does")
 	if err := f.MarkHidden("until-eof"); err != nil {
 		panic("cli: " + err.Error())
@@ -49,8 +50,8 @@ It holds everything in memory and ends with an interrupt.`,
 
 // runHub serves until ctx ends, a listener fails or, if asked, standard input ends.
 func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
-	if flags.jobRate < 0 {
-		return withStatus(exitUsage, errors.New("--job-rate: must not be negative"))
+	if !(flags.jobRate >= 0) || math.IsInf(flags.jobRate, 0) {
+		return withStatus(exitUsage, fmt.Errorf("--job-rate %v: must be a number and not negative", flags.jobRate))
 	}
 	mqtt, err := listen("--mqtt", flags.mqtt)
 	if err != nil {

@@ -49,7 +49,7 @@ and the results are written. A second one kills.`,
 	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
-	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log every connection and request")
+	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
 	cmd.RunE = action(func(ctx context.Context, args []string) error {
 		return runScenario(ctx, args[0], flags, f, stdio)
 	})
@@ -57,6 +57,9 @@ and the results are written. A second one kills.`,
 }
 
 func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.FlagSet, stdio Stdio) error {
+	if set.Changed("devices") && flags.devices <= 0 {
+		return withStatus(exitUsage, fmt.Errorf("--devices %d: must be above 0", flags.devices))
+	}
 	opts, err := flags.options(stdio)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	}
 	printWarnings(stdio.Err, s.Warnings)
 	if !flags.inProcess && s.Target.Embedded.Transport != scenarios.Memory { // memory reaches no other process
-		opts.StartHub = startSelf(stdio.Err)
+		opts.StartHub = startSelf(stdio.Err, flags.verbose)
 	}
 	opts.Args = shownArgs(file, set)
 	opts.Observe = show.observe
@@ -95,9 +98,6 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 
 // options checks the flags that the scenario has no part in.
 func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
-	if f.devices < 0 {
-		return nil, withStatus(exitUsage, fmt.Errorf("--devices %d: must not be negative", f.devices))
-	}
 	if f.drain <= 0 {
 		return nil, withStatus(exitUsage, fmt.Errorf("--drain %v: must be above 0", f.drain))
 	}

@@ -45,9 +45,9 @@ type child struct {
 
 // startSelf returns a function that starts this binary as `muster hub`.
 // What the hub logs goes to stderr.
-func startSelf(stderr io.Writer) harness.StartHub {
+func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 	return func(ctx context.Context, opts harness.HubOptions) (*harness.Hub, error) {
-		c, ready, err := startChild(ctx, opts, stderr)
+		c, ready, err := startChild(ctx, opts, stderr, verbose)
 		if err != nil {
 			return nil, fmt.Errorf("start the hub: %w", err)
 		}
@@ -67,13 +67,13 @@ func startSelf(stderr io.Writer) harness.StartHub {
 	}
 }
 
-func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer) (*child, endpoints, error) {
+func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, verbose bool) (*child, endpoints, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, endpoints{}, err
 	}
 	cmd := exec.Command(self, "hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
-		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64))
+		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose))
 	cmd.Env = withoutVariables(os.Environ(), "MUSTER_")
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the run, which then ends the hub
