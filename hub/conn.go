@@ -41,10 +41,12 @@ const (
 	endTakeover            // the same device connected anew
 	endUnauthorized        // the device was deleted or disabled
 	endClosed              // the hub closes
+	endUnsendable          // a message for the device does not fit into a packet
 )
 
 var endingNames = [...]string{
 	"none", "peer", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
+	"unsendable",
 }
 
 func (e ending) String() string { return endingNames[e] }

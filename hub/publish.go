@@ -108,13 +108,19 @@ func (d *device) sendDesiredLocked(patch []byte) {
 	d.conn.sendPublish(topic, append(appendVersion(nil, patch, d.desired.version), '}'))
 }
 
-// sendPublish sends a message with QoS 0. The slices are not kept.
+// sendPublish sends a message with QoS 0. The slices are not kept. A message that MQTT cannot carry ends the connection;
+// there should be none, since all parts were checked when they came in.
 func (c *conn) sendPublish(topic, payload []byte) {
+	sendable := true
 	c.send(func(dst []byte) []byte {
-		dst, err := mqtt.AppendPublish(dst, mqtt.Publish{Topic: topic, Payload: payload})
-		if err != nil { // all parts were checked when they came in
-			panic("hub: message that cannot be sent: " + err.Error())
+		out, err := mqtt.AppendPublish(dst, mqtt.Publish{Topic: topic, Payload: payload})
+		if err != nil {
+			sendable = false
+			return dst
 		}
-		return dst
+		return out
 	})
+	if !sendable {
+		c.end(endUnsendable)
+	}
 }

@@ -105,8 +105,8 @@ func mergeSection(name string, doc, patch []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("merge %s: %w", name, err)
 	}
-	if size := iothub.SectionSize(merged); size > limit {
-		return nil, fmt.Errorf("%s: size would be %d bytes, more than %d", name, size, limit)
+	if err := iothub.CheckSection(name, merged, limit); err != nil {
+		return nil, err
 	}
 	return merged, nil
 }

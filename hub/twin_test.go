@@ -155,6 +155,30 @@ func TestRefusedPatches(t *testing.T) {
 	})
 }
 
+// What a section's count leaves out does not let it grow for ever.
+func TestTwinDoesNotGrow(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1", iothub.FilterTwinResponses)
+		free := "[" + strings.Repeat("[],", 8000) + "[]]" // 24 KB
+		for i := range 8 {
+			patch := fmt.Sprintf(`{"k%d":%s}`, i, free)
+			b.publish(iothub.ReportedTopic("r"), patch)
+			topic, _ := b.message()
+			if parsed, _ := iothub.ParseTopic(topic); (parsed.Status == 204) != (i < 5) {
+				t.Errorf("reported, part %d of 24 KB: %d", i, parsed.Status)
+			}
+			a := rest(t, s, "PATCH /twins/dev1", `{"properties":{"desired":`+patch+`}}`)
+			if (a.status == http.StatusOK) != (i < 5) {
+				t.Errorf("desired, part %d of 24 KB: %d", i, a.status)
+			}
+		}
+		b.publish(iothub.TwinGetTopic("g"), "")
+		if _, twin := b.message(); len(twin) > 256<<10 {
+			t.Errorf("the twin has %d bytes", len(twin))
+		}
+	})
+}
+
 // clean takes out what time alone changes.
 func clean(twin string) string {
 	i, j := strings.Index(twin, `"lastActivityTime"`), strings.Index(twin, `"cloudToDevice`)

@@ -124,3 +124,22 @@ func appendCompact(dst, value []byte) []byte {
 	}
 	return dst
 }
+
+// compactSize returns how many bytes appendCompact would append. Of what is not
+// JSON it counts what it can.
+func compactSize(value []byte) int {
+	n, quoted := 0, false
+	for i := 0; i < len(value); i++ {
+		switch b := value[i]; {
+		case quoted && b == '\\':
+			i++
+			n++
+		case b == '"':
+			quoted = !quoted
+		case !quoted && (b == ' ' || b == '\n' || b == '\t' || b == '\r'):
+			n--
+		}
+		n++
+	}
+	return n
+}

@@ -135,9 +135,32 @@ func TestPatchesAreValidatedByTheServicesLimits(t *testing.T) {
 	try(nested(500, "1"), 0, "10 levels") // no deeper than needed
 	try(`{"abc":1}`, 11, "")              // 3 + 8
 	try(`{"abc":1}`, 10, "more than 10")  // one too many
-	try(`{"abc":null,"d":true}`, 5, "")   // a deletion is free
+	try(`{"ab":null,"d":true}`, 5, "")    // a deletion is free
 	try(`{"a":{"b":[1,2,"xy"]}}`, 20, "") // 1 + 1 + 8 + 8 + 2
 	try(`{"a":{"b":[1,2,"xy"]}}`, 19, "20 bytes")
+	try(`{"a":[`+strings.Repeat("{},", 40)+`[]]}`, 32, "takes 130 bytes of JSON, more than 128") // structure is free, not endless
+	try(`{"a":[`+strings.Repeat("null,", 40)+`null]}`, 32, "more than 128")
+	try(`{"a":"`+strings.Repeat(`\u0001`, 40)+`"}`, 32, "more than 128")
+	try(`{"a":`+strings.Repeat(" ", 200)+`"\" \\ "}`, 32, "") // space between tokens is none of it
+}
+
+func TestMergedSectionsAreChecked(t *testing.T) {
+	try := func(doc string, limit int, want string) {
+		t.Helper()
+		err := iothub.CheckSection("tags", []byte(doc), limit)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("CheckSection(%.60s, %d): %v, want none", doc, limit, err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), "tags: ") || !strings.Contains(err.Error(), want)):
+			t.Errorf("CheckSection(%.60s, %d): %v, want %q", doc, limit, err, want)
+		}
+	}
+	try(`{}`, 1, "")
+	try(`{"abc":1}`, 11, "")
+	try(`{"abc":1}`, 10, "11 bytes, more than 10")
+	try(`{"a":[{},[],{}]}`, 4, "")
+	try(`{"a":[{},[],{} ] }`, 4, "")
+	try(`{"a":[{},[],{}]}`, 3, "takes 16 bytes of JSON, more than 12")
 }
 
 func TestSectionsAreMeasured(t *testing.T) {

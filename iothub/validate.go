@@ -20,6 +20,10 @@ const (
 	maxTwinDepth  = 10      // containers below the section
 	maxTwinInt    = 1<<52 - 1
 	minTwinInt    = -1 << 52
+
+	// maxStretch bounds a section's compact JSON, as a multiple of its limit: what the count leaves out, above all
+	// containers, escapes and nulls in arrays, would be without bounds otherwise.
+	maxStretch = 4
 )
 
 var (
@@ -31,18 +35,46 @@ var (
 // section ("tags", "properties.desired" or "properties.reported", which only
 // names it in the error): not an object, a key that is too long or holds a
 // control character, ., $ or space, a string over 4 KB, an integer out of the
-// service's range, objects or arrays nested deeper than 10 levels, or more
-// bytes than limit. Nulls cost nothing: what they name is deleted. A limit of
-// 0 is none. What is valid as a patch can still be too much after the merge,
-// so a hub asks SectionSize of the result.
+// service's range, objects or arrays nested deeper than 10 levels, more bytes
+// than limit, or more than four times as many of compact JSON. Nulls cost
+// nothing: what they name is deleted. A limit of 0 is none. What is valid as a
+// patch can still be too much after the merge, so a hub asks CheckSection about
+// the result.
 func ValidatePatch(section string, patch []byte, limit int) error {
-	v := validator{}
+	v := validator{limit: limit}
 	err := v.document(patch)
 	if err == nil && limit > 0 && v.size > limit {
 		err = fmt.Errorf("size is %d bytes, more than %d", v.size, limit)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", section, err)
+	}
+	return nil
+}
+
+// CheckSection reports whether a section's document is too large: more bytes
+// than limit as SectionSize counts them, or more than four times as many of
+// compact JSON.
+func CheckSection(section string, doc []byte, limit int) error {
+	err := checkStretch(doc, limit)
+	if err == nil {
+		if size := SectionSize(doc); size > limit {
+			err = fmt.Errorf("size would be %d bytes, more than %d", size, limit)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", section, err)
+	}
+	return nil
+}
+
+// checkStretch bounds the compact JSON of a document whose section has a limit.
+func checkStretch(doc []byte, limit int) error {
+	if len(doc) <= maxStretch*limit {
+		return nil
+	}
+	if n := compactSize(doc); n > maxStretch*limit {
+		return fmt.Errorf("takes %d bytes of JSON, more than %d", n, maxStretch*limit)
 	}
 	return nil
 }
@@ -115,7 +147,8 @@ func textSize(s []byte) int {
 
 // validator walks over a patch and adds up its size.
 type validator struct {
-	size int
+	limit int // 0 = none
+	size  int
 }
 
 func (v *validator) document(patch []byte) error {
@@ -126,6 +159,11 @@ func (v *validator) document(patch []byte) error {
 		return errNotObject
 	case !utf8.Valid(patch):
 		return errNotUTF8
+	}
+	if v.limit > 0 {
+		if err := checkStretch(patch, v.limit); err != nil {
+			return err
+		}
 	}
 	return v.members(patch, 0)
 }
