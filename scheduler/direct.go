@@ -47,6 +47,7 @@ func (p *repetition) runDirect(life *lifetime) error {
 		p.s.opts.Samples.Write(&p.record)
 		return err
 	}
+	p.doubt()
 	f := &fanout{repetition: p, work: make(chan int)}
 	f.target(ids)
 	p.s.open(p.w)

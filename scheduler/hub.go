@@ -62,6 +62,9 @@ func (h *hubJob) carryOut(life *lifetime) error {
 	if err := h.create(life); err != nil {
 		return err
 	}
+	if h.expecting {
+		h.doubt() // the hub asks its own twins as soon as it has the job
+	}
 	h.s.sleepUntil(life.stop, soon)
 	h.expect()
 	if err := h.follow(life); err != nil {

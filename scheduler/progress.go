@@ -129,6 +129,7 @@ func (r *runner) over(n uint32) {
 	r.mu.Lock()
 	r.stage = stageWaiting
 	delete(r.pending, n)
+	r.ended = r.s.opts.Clock.Now()
 	r.mu.Unlock()
 	r.s.move()
 }

@@ -19,8 +19,9 @@ type repetition struct {
 	id  string // of the hub's job; the mark of a marked one
 	w   *window
 
-	expecting bool // whom the query matches has been evaluated
-	checkable bool
+	expecting bool          // whom the query matches has been evaluated
+	asked     sample.Moment // when that was
+	checkable bool          // what it gave can be held against the hub's targets
 	expected  int64
 	foreign   map[string]*booking // targets that are not of the fleet
 	record    sample.Repetition   // what closes it, as far as it is known
@@ -70,7 +71,7 @@ func (p *repetition) expect() {
 	if p.expecting {
 		return
 	}
-	p.expecting = true
+	p.expecting, p.asked = true, p.s.opts.Clock.Now()
 	targets := &sample.Targets{Job: p.w.job, Repetition: p.w.number, ID: p.hubID(), Due: p.w.due}
 	if p.job.Device != "" {
 		if device, ok := p.s.opts.Fleet.Index(p.job.Device); ok {
@@ -86,6 +87,8 @@ func (p *repetition) expect() {
 		}
 	}
 	p.checkable = targets.Checkable
+	p.doubt()
+	targets.Checkable = p.checkable
 	p.w.targeted.Store(p.expected)
 	p.s.opts.Samples.Write(targets)
 }

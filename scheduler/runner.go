@@ -15,11 +15,12 @@ import (
 
 // runner runs one job.
 type runner struct {
-	s     *Scheduler
-	index uint32
-	job   Job
-	sig   *signature // of the job without marks; nil if devices receive nothing
-	plan  pacer      // of its repetitions
+	s      *Scheduler
+	index  uint32
+	job    Job
+	sig    *signature // of the job without marks; nil if devices receive nothing
+	plan   pacer      // of its repetitions
+	writes [][]string // the attributes of twins that it changes, as paths of a query
 
 	start     sample.Moment
 	startWall time.Time // Job.At
@@ -28,14 +29,15 @@ type runner struct {
 	stage    string
 	current  *window                  // of the repetition that began last; nil before
 	pending  map[uint32]sample.Moment // dues of the repetitions that go on, and of the one after them
+	ended    sample.Moment            // when a repetition was over last
 	outcomes [len(Counts{})]atomic.Int64
 }
 
 func newRunner(s *Scheduler, index uint32, job Job) *runner {
 	return &runner{
 		s: s, index: index, job: job, sig: signatureOf(&job), stage: stageWaiting, startWall: job.At,
-		pending: map[uint32]sample.Moment{},
-		plan:    cadence{every: job.Every, times: uint64(max(job.Times, 0))},
+		pending: map[uint32]sample.Moment{}, writes: job.writes(),
+		plan: cadence{every: job.Every, times: uint64(max(job.Times, 0))},
 	}
 }
 
