@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"muster/internal/sample"
 	"muster/scheduler"
 )
 
@@ -86,4 +87,46 @@ func TestDrainGivesUpWhatDoesNotEnd(t *testing.T) {
 			t.Errorf("repetition %+v", rep)
 		}
 	})
+}
+
+func TestNothingIsAwaitedOnceLifeHasEnded(t *testing.T) {
+	check := func(name string, via scheduler.Via, interrupted time.Duration, want map[uint32]string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			t.Helper()
+			life, die := context.WithCancel(t.Context())
+			later := method(func(j *scheduler.Job) { j.Name, j.MethodName, j.After = "later", "other", time.Hour })
+			l, c := directLab(t, 2, scheduler.Options{Life: life}, later, method(func(j *scheduler.Job) { j.Via = via }))
+			l.hub.devices["d1"], c.latency = device{latency: time.Minute}, time.Minute
+			var died time.Time
+			time.AfterFunc(5*time.Second, func() {
+				l.hub.die()
+				died = time.Now()
+				die()
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(interrupted, cancel)
+			if err := l.s.Run(ctx); err != nil {
+				t.Errorf("%s: Run: %v", name, err)
+			}
+			if took := time.Since(died); died.IsZero() || took != 0 {
+				t.Errorf("%s: Run returned %v after the hub's death", name, took)
+			}
+			if diff := cmp.Diff(want, l.outcomes(t, 1, 0)); diff != "" {
+				t.Errorf("%s: outcomes (-want +got):\n%s", name, diff)
+			}
+			if rep := l.repetition(t, 1, 0); rep.Targeted != 2 || rep.Reason != "the run was stopped" {
+				t.Errorf("%s: repetition %+v", name, rep)
+			}
+			if n := len(of[*sample.Repetition](l.records)); n != 1 {
+				t.Errorf("%s: %d repetitions closed, want the one that began", name, n)
+			}
+			time.Sleep(2 * time.Minute) // for the fake's last timers
+		})
+	}
+	want := map[uint32]string{0: "unknown", 1: "unknown"}
+	check("hub", scheduler.Hub, time.Hour, want)
+	check("direct", scheduler.Direct, time.Hour, want)
+	check("hub, in the drain", scheduler.Hub, 4*time.Second, want)
+	check("direct, in the drain", scheduler.Direct, 4*time.Second, want)
 }

@@ -76,6 +76,9 @@ func (h *hubJob) carryOut(life *lifetime) error {
 // lastLook reads the rows of a job that is not followed any more: what has
 // ended by now is worth knowing.
 func (h *hubJob) lastLook(life *lifetime) {
+	if life.calls.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(life.calls, h.s.opts.Patience)
 	defer cancel()
 	if err := h.readRows(ctx); err != nil {

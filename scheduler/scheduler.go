@@ -42,6 +42,9 @@ type Options struct {
 	// Drain is how long executions on their way are awaited once Run's context
 	// has ended. Default 10 s.
 	Drain time.Duration
+	// Life ends when nothing can answer any more, as when the hub has died: then
+	// nothing is awaited. Default: never.
+	Life context.Context
 	// Patience is how long a Service may fail before its job is given up.
 	// Default 30 s.
 	Patience time.Duration
@@ -57,6 +60,9 @@ func (o Options) resolved() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Life == nil {
+		o.Life = context.Background()
 	}
 	if o.Drain <= 0 {
 		o.Drain = 10 * time.Second
@@ -108,14 +114,15 @@ func New(jobs []Job, opts Options) (*Scheduler, error) {
 // Run runs the jobs, each on its own schedule counted from now, to their ends.
 // It returns nil when all of them are over, also when ctx ended them: then
 // nothing new begins, what is on its way is awaited for Options.Drain, and the
-// ledgers are closed with what is known. An error says which jobs were given up
+// ledgers are closed with what is known; the end of Options.Life does the same
+// without awaiting anything. An error says which jobs were given up
 // because their service failed; their ledgers are closed too.
 func (s *Scheduler) Run(ctx context.Context) error {
 	life, cancel := newLifetime(ctx)
 	defer cancel()
 	over := make(chan struct{})
 	var drain, jobs sync.WaitGroup // drain ends when over is closed; a job, when its ledger is
-	drain.Go(func() { life.drain(over, s.opts.Drain) })
+	drain.Go(func() { life.drain(over, s.opts.Life.Done(), s.opts.Drain) })
 	start, wall := s.opts.Clock.Now(), time.Now()
 	for _, r := range s.runners {
 		r.begins(start, wall)
@@ -136,21 +143,31 @@ type lifetime struct {
 	follow context.Context // ends after three quarters of the drain: jobs of the hub are not followed any more
 	calls  context.Context // ends with the drain: calls are given up, and the last reading of rows
 
-	endFollow, endCalls context.CancelFunc
+	endStop, endFollow, endCalls context.CancelFunc
 }
 
 func newLifetime(ctx context.Context) (*lifetime, context.CancelFunc) {
-	life := &lifetime{stop: ctx}
+	life := new(lifetime)
+	life.stop, life.endStop = context.WithCancel(ctx)
 	life.calls, life.endCalls = context.WithCancel(context.WithoutCancel(ctx))
 	life.follow, life.endFollow = context.WithCancel(life.calls)
-	return life, life.endCalls
+	return life, life.end
 }
 
-// drain ends the parts of life in turn once stop has ended, or returns when
-// all is over.
-func (l *lifetime) drain(over <-chan struct{}, limit time.Duration) {
+// end ends all parts of life at once.
+func (l *lifetime) end() {
+	l.endStop() // first: what ends then was stopped
+	l.endCalls()
+}
+
+// drain ends the parts of life in turn once stop has ended, all of them when
+// dead is closed, or returns when all is over.
+func (l *lifetime) drain(over, dead <-chan struct{}, limit time.Duration) {
 	select {
 	case <-over:
+		return
+	case <-dead:
+		l.end()
 		return
 	case <-l.stop.Done():
 	}
@@ -160,6 +177,9 @@ func (l *lifetime) drain(over <-chan struct{}, limit time.Duration) {
 	}{{limit * 3 / 4, l.endFollow}, {limit / 4, l.endCalls}} {
 		select {
 		case <-over:
+			return
+		case <-dead:
+			l.end()
 			return
 		case <-time.After(step.after):
 			step.end()
