@@ -15,12 +15,20 @@ const (
 	// maxPacket bounds what a device may send: a telemetry message of 256 KB, its topic with properties and headers.
 	maxPacket = 256<<10 + 64<<10 + 16
 
-	// maxPending is how many unsent bytes a connection may have before the next message; with more it is a slow
-	// consumer.
+	// A connection with more than maxPending unsent bytes is a slow consumer when another message comes, if its peer has
+	// not taken a chunk for as long as patience. A burst alone makes none, short of maxBurst.
 	maxPending = 64 << 10
+	maxBurst   = 2 << 20
+	patience   = 500 * time.Millisecond
+
+	// chunk is how many bytes are written at once, the measure of a peer's progress.
+	chunk = 16 << 10
+
+	// crowded is from how many unsent bytes on methods wait for room.
+	crowded = 256 << 10
 
 	connectTimeout = 10 * time.Second // from accept to CONNECT
-	writeTimeout   = 5 * time.Second  // a write that takes longer makes a slow consumer
+	writeTimeout   = 5 * time.Second  // a chunk that takes longer makes a slow consumer
 
 	// maxKeepAlive is how long the service waits at most for a packet, whatever keep-alive was asked for.
 	maxKeepAlive = 1767 * time.Second
@@ -71,7 +79,9 @@ type conn struct {
 	pending  []byte     // to be written
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
-	closed   bool // nothing is written any more
+	since    time.Time // when the write of the chunk under way began; zero if there is none
+	wanted   bool      // methods wait for room
+	closed   bool      // nothing is written any more
 	flushers sync.WaitGroup
 }
 
@@ -189,7 +199,7 @@ func (c *conn) send(appendPacket func([]byte) []byte) {
 	c.mu.Lock()
 	switch {
 	case c.closed:
-	case c.unsent > maxPending:
+	case c.unsent > maxPending && c.slowLocked():
 		c.closed, c.pending = true, nil
 		c.end(endSlow)
 	default:
@@ -204,6 +214,19 @@ func (c *conn) send(appendPacket func([]byte) []byte) {
 	c.mu.Unlock()
 }
 
+// slowLocked says whether what is pending is too much: the peer does not take it, or it is more than any burst.
+func (c *conn) slowLocked() bool {
+	return c.unsent > maxBurst || !c.since.IsZero() && time.Since(c.since) > patience
+}
+
+// room says whether methods may be sent. If not, the device is told (drained) when they may.
+func (c *conn) room() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanted = !c.closed && c.unsent > crowded
+	return !c.wanted
+}
+
 // flush writes what is pending until nothing is.
 func (c *conn) flush() {
 	for {
@@ -216,16 +239,37 @@ func (c *conn) flush() {
 			return
 		}
 		c.mu.Unlock()
-		err := c.write(out)
+		c.flushAll(out)
+	}
+}
+
+// flushAll writes chunk by chunk, as long as the connection is good.
+func (c *conn) flushAll(out []byte) {
+	for next := true; next && len(out) > 0; {
+		n := min(len(out), chunk)
 		c.mu.Lock()
-		c.unsent -= len(out)
+		c.since = time.Now()
+		c.mu.Unlock()
+		err := c.write(out[:n])
+		out = out[n:]
+		c.mu.Lock()
+		c.since = time.Time{}
+		c.unsent -= n
 		if err != nil {
 			c.closed, c.pending = true, nil
 		}
+		next = !c.closed
+		drained := next && c.wanted && c.unsent <= crowded
+		if drained {
+			c.wanted = false
+		}
 		c.mu.Unlock()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case drained:
+			c.dev.drained(c)
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.end(endSlow)
-		} else if err != nil {
+		case err != nil:
 			c.end(endPeer)
 		}
 	}

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -334,7 +335,7 @@ func TestSlowConsumers(t *testing.T) {
 		good := online(t, s, "good", iothub.FilterDesired)
 		big := `{"properties":{"desired":{"a":"` + strings.Repeat("x", 4000) + `","b":"` + strings.Repeat("x", 4000) + `"}}}`
 		start := time.Now()
-		for i := range 20 { // 160 KB for each: the transport takes 64 KB, the hub holds 64 KB
+		for i := range 20 { // 160 KB for each: the transport takes 64 KB, 64 KB may wait for longer
 			for _, id := range deaf {
 				rest(t, s, "PATCH /twins/"+id, big)
 			}
@@ -344,11 +345,91 @@ func TestSlowConsumers(t *testing.T) {
 		if d := time.Since(start); d > 0 {
 			t.Errorf("deaf devices delayed the others by %s", d)
 		}
-		synctest.Wait() // and no time passes: what waits for them is too much already
+		eventually(t, "a burst makes no slow consumer", func() bool { return s.Stats().SlowClosed == 0 })
+		time.Sleep(501 * time.Millisecond)
+		for _, id := range deaf {
+			rest(t, s, "PATCH /twins/"+id, `{"properties":{"desired":{"a":1}}}`)
+		}
+		synctest.Wait()
 		if got := s.Stats(); got.SlowClosed != 20 || got.Connections != 1 {
 			t.Errorf("%d slow consumers closed, %d connections left; want 20 and 1", got.SlowClosed, got.Connections)
 		}
 		good.alive()
+	})
+}
+
+// A device that reads gets what comes in bursts, however large they are: calls that waited for it, calls at once, and
+// answers to requests that it did not wait with.
+func TestBurstsAreNotSlow(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		parts := make([]string, 7)
+		for i := range parts {
+			parts[i] = fmt.Sprintf(`"k%d":%q`, i, strings.Repeat("x", 4000))
+		}
+		rest(t, s, "PATCH /twins/dev1", `{"properties":{"desired":{`+strings.Join(parts, ",")+`}}}`)
+		method := `{"methodName":"m","connectTimeoutInSeconds":20,"payload":"` + strings.Repeat("x", 100<<10) + `"}`
+		var calls []*invocation
+		for range 40 { // 4 MB
+			calls = append(calls, invoke(t, s, "dev1", method))
+		}
+		b := reconnect(t, s, "dev1", iothub.FilterTwinResponses)
+		b.sendSubscribe(1, iothub.FilterMethods)
+		b.expect(mqtt.TypeSuback)
+		time.Sleep(400 * time.Millisecond)
+		for range 40 {
+			calls = append(calls, invoke(t, s, "dev1", method))
+		}
+		for range calls {
+			b.answerMethod("m", `"`+strings.Repeat("x", 100<<10)+`"`, 200, "")
+		}
+		for _, c := range calls {
+			if <-c.done; c.status != http.StatusOK {
+				t.Errorf("call: %d %s", c.status, c.body)
+			}
+		}
+		for range 20 {
+			b.publish(iothub.TwinGetTopic("1"), "")
+		}
+		for range 20 {
+			b.message()
+		}
+		b.alive()
+	})
+}
+
+// A device that reads nothing does not let what waits for it grow.
+func TestEndlessBurst(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		online(t, s, "dev1", iothub.FilterDesired)
+		value := strings.Repeat("x", 4000)
+		for range 80 { // 30 KB each
+			members := make([]string, 7)
+			for i := range members {
+				members[i] = fmt.Sprintf(`"k%d":%q`, i, value)
+			}
+			rest(t, s, "PATCH /twins/dev1", `{"properties":{"desired":{`+strings.Join(members, ",")+`}}}`)
+		}
+		eventually(t, "closed as slow", func() bool { return s.Stats().SlowClosed == 1 && s.Stats().Connections == 0 })
+	})
+}
+
+// A call that finds no room on its device's connection ends with the response timeout.
+func TestMethodsWaitForRoom(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		online(t, s, "dev1", iothub.FilterMethods)
+		method := `{"methodName":"m","responseTimeoutInSeconds":5,"payload":"` + strings.Repeat("x", 120<<10) + `"}`
+		var calls []*invocation
+		for range 8 {
+			calls = append(calls, invoke(t, s, "dev1", method))
+		}
+		if got := s.Stats().MethodRequests; got != 3 {
+			t.Errorf("%d requests handed over, want 3", got)
+		}
+		for _, c := range calls {
+			c.refused(t, iothub.CodeGatewayTimeout, 5*time.Second)
+		}
+		eventually(t, "closed as slow", func() bool { return s.Stats().SlowClosed == 1 })
 	})
 }
 

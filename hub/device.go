@@ -41,7 +41,7 @@ type device struct {
 
 	rid     uint32  // of the last method request; goes on over connections, so that late answers find nothing
 	pending []*call // sent, unanswered
-	waiting []*call // for the device to connect and subscribe
+	waiting []*call // for the device to connect and subscribe, or for room on its connection
 }
 
 // identity is what the registry keeps about a device beside its twin.

@@ -24,9 +24,10 @@ type methodRequest struct {
 // call is one direct method on its way to one device and back:
 //
 //	idle ──▶ waiting ──▶ pending ──▶ done      the device answered, or one of the two timeouts passed
-//	  └──────────────────▲   │
-//	                         └──▶ (answers to a rid that is not pending are dropped)
+//	  ├────▶ queued  ────▲   │
+//	  └──────────────────┘   └──▶ (answers to a rid that is not pending are dropped)
 //
+// A call waits for its device to connect and subscribe; it is queued while the connection has too much to write already.
 // Whoever takes it out of the device's list, under the device's lock, ends it: its sink is told exactly once, under no
 // lock, by the goroutine that did so.
 type call struct {
@@ -47,6 +48,7 @@ type callState uint8
 const (
 	callIdle callState = iota
 	callWaiting
+	callQueued
 	callPending
 	callDone
 )
@@ -76,16 +78,23 @@ func (h *Hub) invoke(c *call) *iothub.Error {
 		return errDeviceNotFound(d.id)
 	case len(d.pending)+len(d.waiting) >= maxInflight:
 		return errTooManyMethods()
-	case d.reachableLocked():
+	case d.reachableLocked() && d.conn.room():
 		c.dispatchLocked(now)
+	case d.reachableLocked():
+		c.waitLocked(callQueued, now.Add(c.req.response))
 	case c.req.connect > 0:
-		c.state = callWaiting
-		d.waiting = append(d.waiting, c)
-		h.timers.arm(&c.deadline, now.Add(c.req.connect), c)
+		c.waitLocked(callWaiting, now.Add(c.req.connect))
 	default:
 		return errNotOnline(0)
 	}
 	return nil
+}
+
+// waitLocked lets the call wait for its device until a time.
+func (c *call) waitLocked(state callState, until time.Time) {
+	c.state = state
+	c.dev.waiting = append(c.dev.waiting, c)
+	c.hub.timers.arm(&c.deadline, until, c)
 }
 
 // dispatchLocked hands the request to the device's connection. The response timeout counts from here.
@@ -99,16 +108,25 @@ func (c *call) dispatchLocked(now time.Time) {
 	d.conn.publishMethod(c.req, c.rid)
 }
 
-// releaseLocked sends what waited for the device to be reachable, if it is.
+// releaseLocked sends what waited for the device to be reachable, if it is, and as much as the connection has room for.
 func (d *device) releaseLocked() {
-	if len(d.waiting) == 0 || !d.reachableLocked() {
+	if len(d.waiting) == 0 {
 		return
 	}
-	waiting := d.waiting
-	d.waiting = nil
 	now := time.Now()
-	for _, c := range waiting {
+	for len(d.waiting) > 0 && d.reachableLocked() && d.conn.room() {
+		c := d.waiting[0]
+		d.waiting = removeCall(d.waiting, 0)
 		c.dispatchLocked(now)
+	}
+}
+
+// drained is told that a connection has room for more methods.
+func (d *device) drained(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == c {
+		d.releaseLocked()
 	}
 }
 
@@ -133,7 +151,7 @@ func (c *call) expired(now time.Time) {
 func (c *call) takeLocked() bool {
 	var list *[]*call
 	switch c.state {
-	case callWaiting:
+	case callWaiting, callQueued:
 		list = &c.dev.waiting
 	case callPending:
 		list = &c.dev.pending
