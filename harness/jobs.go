@@ -190,8 +190,9 @@ func (r *relay) Answered(ticket uint64, status int32, at sample.Moment) {
 func (r *relay) Finished(ticket uint64, at sample.Moment) { r.to.Finished(ticket, at) }
 
 // build makes the fleet and the scheduler, each of which knows the other
-// through an interface of its own, and names the devices in the samples.
-func (r *run) build() (*fleet.Fleet, *scheduler.Scheduler, error) {
+// through an interface of its own, and names the devices in the samples. life
+// ends when the hub cannot answer any more.
+func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, error) {
 	observer := new(relay)
 	f, err := fleet.New(r.fleetConfig(observer))
 	if err != nil {
@@ -200,7 +201,7 @@ func (r *run) build() (*fleet.Fleet, *scheduler.Scheduler, error) {
 	r.reporter = &reporter{Writer: r.samples, jobs: r.scenario.Jobs, status: map[[2]uint32]string{}}
 	observer.to, err = scheduler.New(jobsOf(r.scenario), scheduler.Options{
 		Clock: r.clock, Samples: r.reporter, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
-		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain,
+		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain, Life: life,
 	})
 	if err != nil {
 		return nil, nil, err
