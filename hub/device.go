@@ -58,18 +58,23 @@ func (d *device) isGone() bool { return d.gone.Load() }
 // reachableLocked says whether a method request can be sent.
 func (d *device) reachableLocked() bool { return d.conn != nil && d.subs&subMethods != 0 }
 
-func (d *device) connectionStateLocked() string {
-	if d.conn != nil {
-		return "Connected"
+func connectionState(connected bool) string {
+	if connected {
+		return iothub.Connected
 	}
-	return "Disconnected"
+	return iothub.Disconnected
 }
 
-func (d *device) statusLocked() string {
-	if d.identity.disabled {
-		return "disabled"
+func (i *identity) status() string {
+	if i.disabled {
+		return iothub.StatusDisabled
 	}
-	return "enabled"
+	return iothub.StatusEnabled
+}
+
+// tag returns the identity's etag without quotes: a number in base64.
+func (i *identity) tag() string {
+	return base64.StdEncoding.EncodeToString(strconv.AppendUint(nil, i.etag, 10))
 }
 
 // generation identifies this incarnation of the device id: 100 ns ticks since the year 1, as the service writes it.
@@ -78,14 +83,9 @@ func (d *device) generation() string {
 	return strconv.FormatInt(d.created/100+ticksTo1970, 10)
 }
 
-// twinETag returns the twin's etag without quotes: eight bytes of a counter.
-func (d *device) twinETagLocked() string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(d.version)))
-}
-
-// deviceETag returns the identity's etag without quotes: a number in base64.
-func (d *device) deviceETagLocked() string {
-	return base64.StdEncoding.EncodeToString(strconv.AppendUint(nil, d.identity.etag, 10))
+// twinETag returns the etag of a twin's version without quotes: eight bytes of a counter.
+func twinETag(version int64) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(version)))
 }
 
 // appendTwinLocked appends the twin as its device sees it.
@@ -95,59 +95,71 @@ func (d *device) appendTwinLocked(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendServiceTwin appends the twin as the service shows it.
-func (d *device) appendServiceTwin(dst []byte) []byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	dst = append(append(append(dst, `{"deviceId":"`...), d.id...), // an id has nothing to escape
-		`","etag":"`...)
-	dst = append(append(append(dst, d.twinETagLocked()...), `","deviceEtag":"`...), d.deviceETagLocked()...)
-	dst = append(append(append(dst, `","status":"`...), d.statusLocked()...), `","statusReason":`...)
-	dst = appendString(dst, d.identity.reason)
-	dst = appendNanos(append(dst, `,"statusUpdateTime":`...), d.identity.statusAt)
-	dst = append(append(append(dst, `,"connectionState":"`...), d.connectionStateLocked()...), `","lastActivityTime":`...)
-	dst = appendNanos(dst, d.active.Load())
-	dst = append(dst, `,"cloudToDeviceMessageCount":0,"authenticationType":"sas",`+
-		`"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"modelId":"","version":`...)
-	dst = append(strconv.AppendInt(dst, d.version, 10), `,"tags":`...)
-	dst = append(append(dst, d.tags...), `,"properties":{"desired":`...)
-	dst = append(d.desired.appendService(dst), `,"reported":`...)
-	return append(d.reported.appendService(dst), `},"capabilities":{"iotEdge":false}}`...)
+// snapshot is a device at one moment: the row of "devices" that it is. Nothing in it changes, so it needs no lock.
+type snapshot struct {
+	id                string
+	tags              []byte
+	desired, reported section
+	version           int64
+	identity          identity
+	active            int64
+	connected         bool
 }
 
-// twinRow is a device as a row of "devices", to be used under the device's lock.
-type twinRow device
+// snapshot takes one into v, which may be used again and again.
+func (d *device) snapshot(v *snapshot) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	*v = snapshot{d.id, d.tags, d.desired, d.reported, d.version, d.identity, d.active.Load(), d.conn != nil}
+}
+
+// appendTwin appends the twin as the service shows it.
+func (v *snapshot) appendTwin(dst []byte) []byte {
+	dst = append(append(append(dst, `{"deviceId":"`...), v.id...), // an id has nothing to escape
+		`","etag":"`...)
+	dst = append(append(append(dst, twinETag(v.version)...), `","deviceEtag":"`...), v.identity.tag()...)
+	dst = append(append(append(dst, `","status":"`...), v.identity.status()...), `","statusReason":`...)
+	dst = appendString(dst, v.identity.reason)
+	dst = appendNanos(append(dst, `,"statusUpdateTime":`...), v.identity.statusAt)
+	dst = append(append(append(dst, `,"connectionState":"`...), connectionState(v.connected)...), `","lastActivityTime":`...)
+	dst = appendNanos(dst, v.active)
+	dst = append(dst, `,"cloudToDeviceMessageCount":0,"authenticationType":"sas",`+
+		`"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"modelId":"","version":`...)
+	dst = append(strconv.AppendInt(dst, v.version, 10), `,"tags":`...)
+	dst = append(append(dst, v.tags...), `,"properties":{"desired":`...)
+	dst = append(v.desired.appendService(dst), `,"reported":`...)
+	return append(v.reported.appendService(dst), `},"capabilities":{"iotEdge":false}}`...)
+}
 
 // Value returns the attribute of that path.
-func (r *twinRow) Value(path []string) query.Value {
-	d := (*device)(r)
+func (v *snapshot) Value(path []string) query.Value {
 	if len(path) == 0 {
 		return query.Value{}
 	}
 	if len(path) > 1 {
-		return d.nestedLocked(path)
+		return v.nested(path)
 	}
 	switch path[0] {
 	case "deviceId":
-		return query.String(d.id)
+		return query.String(v.id)
 	case "status":
-		return query.String(d.statusLocked())
+		return query.String(v.identity.status())
 	case "statusReason":
-		return query.String(d.identity.reason)
+		return query.String(v.identity.reason)
 	case "connectionState":
-		return query.String(d.connectionStateLocked())
+		return query.String(connectionState(v.connected))
 	case "authenticationType":
 		return query.String("sas")
 	case "etag":
-		return query.String(d.twinETagLocked())
+		return query.String(twinETag(v.version))
 	case "deviceEtag":
-		return query.String(d.deviceETagLocked())
+		return query.String(v.identity.tag())
 	case "version":
-		return query.Number(float64(d.version))
+		return query.Number(float64(v.version))
 	case "lastActivityTime":
-		return timeValue(d.active.Load())
+		return timeValue(v.active)
 	case "statusUpdateTime":
-		return timeValue(d.identity.statusAt)
+		return timeValue(v.identity.statusAt)
 	case "cloudToDeviceMessageCount":
 		return query.Number(0)
 	case "tags", "properties", "capabilities":
@@ -156,16 +168,16 @@ func (r *twinRow) Value(path []string) query.Value {
 	return query.Value{}
 }
 
-func (d *device) nestedLocked(path []string) query.Value {
+func (v *snapshot) nested(path []string) query.Value {
 	switch path[0] {
 	case "tags":
-		return query.Lookup(d.tags, path[1:])
+		return query.Lookup(v.tags, path[1:])
 	case "properties":
 		switch path[1] {
 		case "desired":
-			return d.desired.value(path[2:])
+			return v.desired.value(path[2:])
 		case "reported":
-			return d.reported.value(path[2:])
+			return v.reported.value(path[2:])
 		}
 	case "capabilities":
 		if len(path) == 2 && path[1] == "iotEdge" {
@@ -183,9 +195,33 @@ func (s *section) value(path []string) query.Value {
 	case path[0] == "$version" && len(path) == 1:
 		return query.Number(float64(s.version))
 	case path[0] == "$metadata":
-		return query.Lookup(appendStamps(nil, s.doc, &s.stamps, stamp{}), path[1:])
+		return s.metadata(path[1:])
 	}
 	return query.Lookup(s.doc, path)
+}
+
+// metadata returns what a path finds in $metadata, which is not made for it.
+func (s *section) metadata(path []string) query.Value {
+	node, rest, doc := &s.stamps, stamp{}, s.doc
+	for i, name := range path {
+		own := rest
+		if node != nil {
+			own = node.own
+		}
+		switch last := i == len(path)-1; {
+		case last && name == "$lastUpdated":
+			return timeValue(own.at)
+		case last && name == "$lastUpdatedVersion" && own.version > 0:
+			return query.Number(float64(own.version))
+		}
+		if doc = member(doc, name); doc == nil {
+			return query.Value{}
+		}
+		if node != nil {
+			rest, node = node.rest, node.kids[name]
+		}
+	}
+	return query.Object()
 }
 
 func timeValue(ns int64) query.Value {

@@ -98,7 +98,7 @@ func (d *device) seed(doc *twinDocument, now int64) *iothub.Error {
 // is disconnected.
 func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 	d.mu.Lock()
-	old, gone, same := d.identity, d.gone.Load(), etag == "*" || etag == d.deviceETagLocked()
+	old, gone, same := d.identity, d.gone.Load(), etag == "*" || etag == d.identity.tag()
 	d.mu.Unlock()
 	if gone {
 		return errDeviceNotFound(d.id)
@@ -136,7 +136,7 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 		d.mu.Unlock()
 		return errDeviceNotFound(d.id)
 	}
-	if etag != "*" && etag != d.deviceETagLocked() {
+	if etag != "*" && etag != d.identity.tag() {
 		d.mu.Unlock()
 		return errPrecondition(d.id)
 	}
@@ -166,9 +166,9 @@ func (d *device) document() iothub.Device {
 	doc := iothub.Device{
 		DeviceID:                   d.id,
 		GenerationID:               d.generation(),
-		ETag:                       d.deviceETagLocked(),
-		ConnectionState:            d.connectionStateLocked(),
-		Status:                     d.statusLocked(),
+		ETag:                       d.identity.tag(),
+		ConnectionState:            connectionState(d.conn != nil),
+		Status:                     i.status(),
 		ConnectionStateUpdatedTime: timeOf(i.connAt),
 		StatusUpdatedTime:          timeOf(i.statusAt),
 		LastActivityTime:           timeOf(d.active.Load()),

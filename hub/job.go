@@ -31,7 +31,7 @@ type job struct {
 	failure string
 	started time.Time
 	ended   time.Time
-	rows    []row // one a device, in order of registration; never moved or shortened
+	rows    []row // one a device, in order of registration, once the condition is evaluated; never moved or shortened
 	count   jobCounts
 	stop    context.CancelFunc // ends dispatching
 }
@@ -117,12 +117,15 @@ func (j *job) failLocked(why string) {
 	j.status, j.failure, j.ended = iothub.JobFailed, why, time.Now()
 }
 
-// run evaluates the job's condition and dispatches its executions.
+// run evaluates the job's condition and dispatches its executions. The window's end stops both.
 func (j *job) run() {
-	devices := j.hub.match(j.spec.where)
 	ctx, cancel := context.WithCancel(j.hub.ctx)
 	defer cancel()
-	if !j.begin(devices, cancel) {
+	if !j.begin(cancel) {
+		return
+	}
+	devices, err := j.hub.match(ctx, j.spec.where)
+	if err != nil || !j.enroll(devices) {
 		return
 	}
 	j.hub.pacer.join(j.spec.start)
@@ -139,25 +142,35 @@ func (j *job) run() {
 	}
 }
 
-// begin makes the rows; it reports false if the job was cancelled meanwhile or has nothing to do.
-func (j *job) begin(devices []*device, stop context.CancelFunc) bool {
+// begin opens the job's window; it reports false if the job was cancelled meanwhile.
+func (j *job) begin(stop context.CancelFunc) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.status != iothub.JobScheduled {
 		return false
 	}
-	j.started = time.Now()
+	j.status, j.stop, j.started = iothub.JobRunning, stop, time.Now()
+	j.hub.timers.arm(&j.deadline, j.spec.start.Add(j.spec.window), j)
+	return true
+}
+
+// enroll makes the rows; it reports false if there is nothing to do, or no time left for it.
+func (j *job) enroll(devices []*device) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status != iothub.JobRunning { // the window is over
+		return false
+	}
 	j.rows = make([]row, len(devices))
 	for i, d := range devices {
 		j.rows[i].dev = d
 	}
 	j.count.pending = len(devices)
 	if len(devices) == 0 {
-		j.status, j.ended = iothub.JobCompleted, j.started
+		j.status, j.ended = iothub.JobCompleted, time.Now()
+		j.hub.timers.disarm(&j.deadline)
 		return false
 	}
-	j.status, j.stop = iothub.JobRunning, stop
-	j.hub.timers.arm(&j.deadline, j.spec.start.Add(j.spec.window), j)
 	return true
 }
 
@@ -252,6 +265,7 @@ func (j *job) close() {
 			j.endLocked(i, unanswered, now)
 		}
 	}
+	j.status, j.ended = iothub.JobCompleted, now // also if the rows were not made yet
 	stop := j.stop
 	j.mu.Unlock()
 	stop()

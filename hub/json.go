@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"iter"
 )
@@ -25,6 +26,16 @@ func members(doc []byte) iter.Seq2[[]byte, []byte] {
 			}
 		}
 	}
+}
+
+// member returns the raw value of an object's member, or nil if there is none.
+func member(doc []byte, name string) []byte {
+	for key, value := range members(doc) {
+		if string(key[1:len(key)-1]) == name || bytes.IndexByte(key, '\\') >= 0 && unquote(key) == name {
+			return value
+		}
+	}
+	return nil
 }
 
 // isObject says whether a raw JSON value is an object.

@@ -2,22 +2,28 @@ package hub
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"muster/internal/query"
 )
 
-// matches says whether a device exists and a condition selects it; nil selects all.
-func (d *device) matches(where *query.Condition) bool {
-	if d.gone.Load() {
+// matcher tries devices on a condition, outside of their locks.
+type matcher struct {
+	where *query.Condition // nil selects all
+	row   snapshot         // of the last device that was tried
+}
+
+// matches says whether a device exists and the condition selects it.
+func (m *matcher) matches(d *device) bool {
+	if d.isGone() {
 		return false
 	}
-	if where == nil {
+	if m.where == nil {
 		return true
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return where.Match((*twinRow)(d))
+	d.snapshot(&m.row)
+	return m.where.Match(&m.row)
 }
 
 // candidates returns the devices registered after seq that a condition could select, in order of registration.
@@ -41,13 +47,20 @@ func (h *Hub) named(ids []string, seq uint64) []*device {
 	return slices.Compact(found)
 }
 
-// match returns the devices that a condition selects, in order of registration.
-func (h *Hub) match(where *query.Condition) []*device {
+// match returns the devices that a condition selects, in order of registration. It ends early with the context.
+func (h *Hub) match(ctx context.Context, where *query.Condition) ([]*device, error) {
 	var found []*device
+	m := matcher{where: where}
 	for _, d := range h.candidates(where, 0) {
-		if d.matches(where) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if m.matches(d) {
 			found = append(found, d)
 		}
 	}
-	return found
+	return found, nil
 }
+
+// stopped says whether nobody waits for a request's answer any more.
+func (h *Hub) stopped(ctx context.Context) bool { return ctx.Err() != nil || h.ctx.Err() != nil }

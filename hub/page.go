@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
@@ -93,23 +94,29 @@ func (p *page) begin() {
 }
 
 // devices fills the page with the twins that a condition selects.
-func (h *Hub) devices(p *page, where *query.Condition) {
+func (h *Hub) devices(ctx context.Context, p *page, where *query.Condition) *iothub.Error {
 	last := p.start.seq
+	m := matcher{where: where}
 	for _, d := range h.candidates(where, p.start.seq) {
-		if !d.matches(where) {
+		if h.stopped(ctx) {
+			return errClosed()
+		}
+		if !m.matches(d) {
 			continue
 		}
 		if !p.room(cursor{seq: last}) {
-			return
+			return nil
 		}
 		p.begin()
-		p.body = d.appendServiceTwin(p.body)
+		d.snapshot(&m.row)
+		p.body = m.row.appendTwin(p.body)
 		last = d.seq
 	}
+	return nil
 }
 
 // deviceJobs fills the page with the job rows that a condition selects.
-func (h *Hub) deviceJobs(p *page, where *query.Condition) {
+func (h *Hub) deviceJobs(ctx context.Context, p *page, where *query.Condition) *iothub.Error {
 	ids, limited := where.JobIDs()
 	for _, j := range h.jobs.from(p.start.seq) {
 		if limited && !slices.Contains(ids, j.spec.id) {
@@ -119,29 +126,33 @@ func (h *Hub) deviceJobs(p *page, where *query.Condition) {
 		if j.seq == p.start.seq {
 			first = int(p.start.row)
 		}
-		if !j.appendRows(p, where, first) {
-			return
+		if more, err := j.appendRows(ctx, p, where, first); err != nil || !more {
+			return err
 		}
 	}
+	return nil
 }
 
 // appendRows fills the page with rows of one job; it reports false when the page is full.
-func (j *job) appendRows(p *page, where *query.Condition, first int) bool {
+func (j *job) appendRows(ctx context.Context, p *page, where *query.Condition, first int) (bool, *iothub.Error) {
 	var space [64]row
 	r := &jobRow{job: j}
 	for rows := j.chunk(first, space[:]); len(rows) > 0; rows = j.chunk(first, space[:]) {
+		if j.hub.stopped(ctx) {
+			return false, errClosed()
+		}
 		for i := range rows {
 			r.row = &rows[i]
 			if !where.Match(r) {
 				continue
 			}
 			if !p.room(cursor{j.seq, uint64(first + i)}) {
-				return false
+				return false, nil
 			}
 			p.begin()
 			p.body = r.append(p.body)
 		}
 		first += len(rows)
 	}
-	return true
+	return true, nil
 }

@@ -72,9 +72,9 @@ func (c *conn) twin(requestID string) {
 func (c *conn) report(requestID string, patch []byte) {
 	c.hub.counters.twinPatches.Add(1)
 	d := c.dev
+	version, refusal := d.report(patch, c.heard)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	refusal := d.reportLocked(patch, c.heard)
 	if d.subs&subTwin == 0 {
 		return
 	}
@@ -82,7 +82,7 @@ func (c *conn) report(requestID string, patch []byte) {
 		c.sendTwinResponse(refusal.StatusCode, requestID, 0, refusal.FlatBody())
 		return
 	}
-	c.sendTwinResponse(204, requestID, d.reported.version, nil)
+	c.sendTwinResponse(204, requestID, version, nil)
 }
 
 // sendTwinResponse sends the answer to a twin request; version 0 is none.

@@ -1,9 +1,11 @@
 package hub_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -262,6 +264,25 @@ func TestQueryPaging(t *testing.T) {
 	})
 }
 
+// A query ends when nobody waits for it any more.
+func TestQueryEndsWithCaller(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, ids(10)...)
+		schedule(t, s, "job-1", twinJob("*", `"tags":{"a":1}`))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		cs := s.ConnectionString()
+		for _, source := range []string{"devices", "devices.jobs"} {
+			req := httptest.NewRequestWithContext(ctx, "POST", "/devices/query?api-version=1",
+				strings.NewReader(`{"query":"SELECT * FROM `+source+`"}`))
+			req.Header.Set("Authorization", iothub.NewToken("localhost", cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour)))
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, req)
+			refused(t, source, answer{w.Code, w.Header(), w.Body.String()}, iothub.CodeServiceUnavailable)
+		}
+	})
+}
+
 func TestQueries(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, ids(6)...)
@@ -295,6 +316,10 @@ func TestQueries(t *testing.T) {
 		tests("version = 2 AND properties.desired.$version = 2 AND tags.n < 2", 0, 1)
 		tests("properties.reported.$version > 1", 2)
 		tests("properties.reported.$metadata.fw.$lastUpdated > '1999-01-01'", 2)
+		tests("properties.desired.$metadata.x.y.$lastUpdatedVersion = 2 AND tags.n < 2", 0, 1)
+		tests("properties.desired.$metadata.$lastUpdatedVersion = 2 AND IS_DEFINED(properties.desired.$metadata.x) AND tags.n = 1", 1)
+		tests("IS_DEFINED(properties.reported.$metadata.fw.$lastUpdatedVersion)")
+		tests("IS_DEFINED(properties.desired.$metadata.x.y.$lastUpdated.z) OR IS_DEFINED(properties.desired.$metadata.x.z)")
 		tests("lastActivityTime > '1999-12-31'", 2)
 		tests("authenticationType = 'sas' AND capabilities.iotEdge = false AND IS_DEFINED(properties.reported.fw)", 2)
 		tests("tags.nothing != 'x'")

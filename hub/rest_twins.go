@@ -17,10 +17,9 @@ func (h *Hub) getTwin(r *request) (reply, *iothub.Error) {
 }
 
 func (d *device) twinReply() reply {
-	d.mu.Lock()
-	etag := d.twinETagLocked()
-	d.mu.Unlock()
-	return reply{body: d.appendServiceTwin(nil), etag: etag}
+	var v snapshot
+	d.snapshot(&v)
+	return reply{body: v.appendTwin(nil), etag: twinETag(v.version)}
 }
 
 func (h *Hub) updateTwin(r *request) (reply, *iothub.Error)  { return h.changeTwin(r, false) }
@@ -64,9 +63,12 @@ func (h *Hub) runQuery(r *request) (reply, *iothub.Error) {
 	itemType := "Twin"
 	if q.Source == query.DeviceJobs {
 		itemType = "DeviceJob"
-		h.deviceJobs(p, q.Where)
+		err = h.deviceJobs(r.Context(), p, q.Where)
 	} else {
-		h.devices(p, q.Where)
+		err = h.devices(r.Context(), p, q.Where)
+	}
+	if err != nil {
+		return reply{}, err
 	}
 	return p.reply(itemType), nil
 }

@@ -1,12 +1,15 @@
 package hub
 
 import (
+	"maps"
 	"strconv"
 	"time"
+
+	"muster/iothub"
 )
 
-// section is the desired or the reported half of a twin. doc is a JSON object without system members; it is replaced
-// and never changed in place, so a copy of the slice stays valid when the device's lock is gone.
+// section is the desired or the reported half of a twin. doc is a JSON object without system members. Both doc and stamps
+// are replaced and never changed in place, so a copy of the section stays valid when the device's lock is gone.
 type section struct {
 	doc     []byte
 	version int64
@@ -27,29 +30,38 @@ type stamps struct {
 	kids map[string]*stamps
 }
 
-// touch records that a patch was applied to this node.
-func (s *stamps) touch(patch []byte, now stamp) {
-	s.own = now
+// touched returns the stamps after a patch was applied to this node; what is not touched is shared.
+func (s *stamps) touched(patch []byte, now stamp) stamps {
 	if !isObject(patch) {
-		s.rest, s.kids = now, nil
-		return
+		return stamps{own: now, rest: now}
 	}
+	kids := maps.Clone(s.kids)
 	for key, value := range members(patch) {
 		name := unquote(key)
 		if isNull(value) {
-			delete(s.kids, name)
+			delete(kids, name)
 			continue
 		}
-		kid := s.kids[name]
-		if kid == nil {
-			kid = &stamps{rest: s.rest}
-			if s.kids == nil {
-				s.kids = make(map[string]*stamps)
+		old := kids[name]
+		if old == nil {
+			old = &stamps{rest: s.rest}
+			if kids == nil {
+				kids = make(map[string]*stamps)
 			}
-			s.kids[name] = kid
 		}
-		kid.touch(value, now)
+		kid := old.touched(value, now)
+		kids[name] = &kid
 	}
+	return stamps{own: now, rest: s.rest, kids: kids}
+}
+
+// merged returns the section after a patch, which must be checked and compact.
+func (s *section) merged(name string, patch []byte, now stamp) (section, error) {
+	doc, err := mergeSection(name, s.doc, patch, iothub.MaxProperties)
+	if err != nil {
+		return section{}, err
+	}
+	return section{doc: doc, version: s.version + 1, stamps: s.stamps.touched(patch, now)}, nil
 }
 
 // appendDevice appends the section as a device sees it: the document and $version.

@@ -52,52 +52,78 @@ func checkSection(name string, patch []byte, limit int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// patchTwin applies a change to a device's twin and notifies the device. An etag other than "*" must be the twin's.
+// patchTwin applies a change to a device's twin and notifies the device. An etag other than "*" must be the twin's. The
+// device's lock is not held over the merge, which begins anew if the twin has changed meanwhile.
 func (h *Hub) patchTwin(d *device, p *twinPatch, etag string) *iothub.Error {
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.gone.Load() {
-		return errDeviceNotFound(d.id)
+	for {
+		d.mu.Lock()
+		tags, desired, version := d.tags, d.desired, d.version
+		d.mu.Unlock()
+		if d.isGone() {
+			return errDeviceNotFound(d.id)
+		}
+		if etag != "*" && etag != twinETag(version) {
+			return errPrecondition(d.id)
+		}
+		tags, desired, err := p.apply(tags, desired, time.Now())
+		if err != nil {
+			return errArgument(err.Error())
+		}
+		if d.replace(p, version, tags, desired) {
+			return nil
+		}
 	}
-	if etag != "*" && etag != d.twinETagLocked() {
-		return errPrecondition(d.id)
-	}
-	tags, err := p.merge("tags", d.tags, p.tags, iothub.MaxTags)
-	if err != nil {
-		return errArgument(err.Error())
-	}
-	desired, err := p.merge("properties.desired", d.desired.doc, p.desired, iothub.MaxProperties)
-	if err != nil {
-		return errArgument(err.Error())
-	}
-	d.tags = tags
-	d.version++
-	if p.desired == nil {
-		return nil
-	}
-	d.desired.doc = desired
-	d.desired.version++
-	s := stamp{now.UnixNano(), d.desired.version}
-	if p.replace {
-		d.desired.stamps = stamps{own: s, rest: s}
-		d.sendDesiredLocked(desired)
-		return nil
-	}
-	d.desired.stamps.touch(p.desired, s)
-	d.sendDesiredLocked(p.desired)
-	return nil
 }
 
-// merge returns a section after the change.
-func (p *twinPatch) merge(name string, doc, patch []byte, limit int) ([]byte, error) {
-	switch {
-	case patch == nil:
-		return doc, nil
-	case p.replace:
-		doc = []byte("{}") // nulls of a replacement are dropped as in a merge
+// replace sets the tags and the desired properties after a change, if the twin still has the version that it was made from.
+func (d *device) replace(p *twinPatch, version int64, tags []byte, desired section) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.version != version || d.gone.Load() {
+		return false
 	}
-	return mergeSection(name, doc, patch, limit)
+	d.tags, d.desired = tags, desired
+	d.version++
+	switch {
+	case p.desired == nil:
+	case p.replace:
+		d.sendDesiredLocked(desired.doc)
+	default:
+		d.sendDesiredLocked(p.desired)
+	}
+	return true
+}
+
+// apply returns tags and desired properties after the change.
+func (p *twinPatch) apply(tags []byte, desired section, now time.Time) ([]byte, section, error) {
+	if p.replace { // nulls of a replacement are dropped as in a merge
+		tags, desired = p.emptied(tags, desired)
+	}
+	var err error
+	if p.tags != nil {
+		if tags, err = mergeSection("tags", tags, p.tags, iothub.MaxTags); err != nil {
+			return nil, section{}, err
+		}
+	}
+	if p.desired == nil {
+		return tags, desired, nil
+	}
+	s := stamp{now.UnixNano(), desired.version + 1}
+	if desired, err = desired.merged("properties.desired", p.desired, s); err == nil && p.replace {
+		desired.stamps = stamps{own: s, rest: s}
+	}
+	return tags, desired, err
+}
+
+// emptied returns tags and desired properties without what the change replaces.
+func (p *twinPatch) emptied(tags []byte, desired section) ([]byte, section) {
+	if p.tags != nil {
+		tags = []byte("{}")
+	}
+	if p.desired != nil {
+		desired = section{doc: []byte("{}"), version: desired.version}
+	}
+	return tags, desired
 }
 
 func mergeSection(name string, doc, patch []byte, limit int) ([]byte, error) {
@@ -111,21 +137,29 @@ func mergeSection(name string, doc, patch []byte, limit int) ([]byte, error) {
 	return merged, nil
 }
 
-// reportLocked applies a device's own patch.
-func (d *device) reportLocked(patch []byte, now time.Time) *iothub.Error {
+// report applies a device's own patch and returns the new version. As in patchTwin, the lock is not held over the merge.
+func (d *device) report(patch []byte, now time.Time) (int64, *iothub.Error) {
 	compact, err := checkSection("properties.reported", patch, iothub.MaxProperties)
 	if err == nil && compact == nil {
 		err = errors.New("properties.reported: not a JSON object")
 	}
-	if err != nil {
-		return errArgument(err.Error())
+	for err == nil {
+		d.mu.Lock()
+		old := d.reported
+		d.mu.Unlock()
+		var next section
+		if next, err = old.merged("properties.reported", compact, stamp{at: now.UnixNano()}); err != nil {
+			break
+		}
+		d.mu.Lock()
+		same := d.reported.version == old.version
+		if same {
+			d.reported = next
+		}
+		d.mu.Unlock()
+		if same {
+			return next.version, nil
+		}
 	}
-	merged, err := mergeSection("properties.reported", d.reported.doc, compact, iothub.MaxProperties)
-	if err != nil {
-		return errArgument(err.Error())
-	}
-	d.reported.doc = merged
-	d.reported.version++
-	d.reported.stamps.touch(compact, stamp{at: now.UnixNano()})
-	return nil
+	return 0, errArgument(err.Error())
 }

@@ -67,14 +67,15 @@ func endOfContainer(b []byte, i int) int {
 // members walks over an object or an array. Its zero value, and that of any
 // other value, is empty.
 type members struct {
-	b []byte
-	i int // the next byte to look at
+	b     []byte
+	i     int  // the next byte to look at
+	keyed bool // an object
 }
 
 func membersOf(container []byte) members {
 	i := skipSpace(container, 0)
 	if i < len(container) && (container[i] == '{' || container[i] == '[') {
-		return members{container, i + 1}
+		return members{container, i + 1, container[i] == '{'}
 	}
 	return members{}
 }
@@ -89,7 +90,7 @@ func (m *members) next() (key, value []byte, ok bool) {
 	if i >= len(m.b) || m.b[i] == '}' || m.b[i] == ']' {
 		return nil, nil, false
 	}
-	if m.b[skipSpace(m.b, 0)] == '{' {
+	if m.keyed {
 		end := endOfString(m.b, i)
 		key = m.b[i:end]
 		i = skipSpace(m.b, skipSpace(m.b, end)+1) // over the colon

@@ -144,6 +144,17 @@ func TestPatchesAreValidatedByTheServicesLimits(t *testing.T) {
 	try(`{"a":`+strings.Repeat(" ", 200)+`"\" \\ "}`, 32, "") // space between tokens is none of it
 }
 
+// Blanks before a large document are stepped over once and not for each member, which would take minutes here.
+func TestLeadingSpaceCostsNothing(t *testing.T) {
+	doc := []byte(strings.Repeat(" ", 4<<20) + "{" + strings.Repeat(`"a":null,`, 100_000) + `"b":1}`)
+	if got := iothub.SectionSize(doc); got != 9 {
+		t.Errorf("SectionSize() = %d, want 9", got)
+	}
+	if got, err := iothub.MergePatch(nil, doc); string(got) != `{"b":1}` {
+		t.Errorf("MergePatch() = %s, %v", got, err)
+	}
+}
+
 func TestMergedSectionsAreChecked(t *testing.T) {
 	try := func(doc string, limit int, want string) {
 		t.Helper()
