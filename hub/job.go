@@ -128,7 +128,7 @@ func (j *job) run() {
 	if err != nil || !j.enroll(devices) {
 		return
 	}
-	j.hub.pacer.join(j.spec.start)
+	j.hub.pacer.join(time.Now())
 	defer j.hub.pacer.leave()
 	calls := make([]call, len(devices)) // one block for all; released with the last row
 	for i := range devices {

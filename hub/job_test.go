@@ -378,6 +378,46 @@ func TestJobRate(t *testing.T) {
 	})
 }
 
+// The rate holds for jobs that follow one another too, at once or after a while.
+func TestJobRateOverConsecutiveJobs(t *testing.T) {
+	bubble(t, &hub.Options{JobRate: 10}, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, ids(2)...)
+		start := time.Now()
+		began := func(job string) []time.Duration {
+			var all []time.Duration
+			for _, r := range rows(t, s, job) {
+				all = append(all, r.StartTimeUTC.Sub(start)/time.Millisecond)
+			}
+			return all
+		}
+		for i := range 5 {
+			id := fmt.Sprintf("job-%d", i)
+			schedule(t, s, id, twinJob("*", `"tags":{"a":1}`))
+			time.Sleep(200 * time.Millisecond)
+			first := time.Duration(200 * i)
+			if got, want := began(id), []time.Duration{first, first + 100}; !slices.Equal(got, want) {
+				t.Errorf("job %d: executions after %d ms, want %d", i, got, want)
+			}
+		}
+		for i := range 5 {
+			schedule(t, s, fmt.Sprintf("one-%d", i), twinJob("deviceId = 'dev-00000'", `"tags":{"a":1}`))
+		}
+		time.Sleep(10*time.Second + 50*time.Millisecond)
+		var got []time.Duration
+		for i := range 5 {
+			got = append(got, began(fmt.Sprintf("one-%d", i))...)
+		}
+		if slices.Sort(got); !slices.Equal(got, []time.Duration{1000, 1100, 1200, 1300, 1400}) {
+			t.Errorf("five jobs at once: executions after %d ms", got)
+		}
+		schedule(t, s, "idle", twinJob("*", `"tags":{"a":1}`)) // nothing is due from the time before
+		time.Sleep(time.Second)
+		if got, want := began("idle"), []time.Duration{11050, 11150}; !slices.Equal(got, want) {
+			t.Errorf("after a while: executions after %d ms, want %d", got, want)
+		}
+	})
+}
+
 // A request that comes while the hub is paused is answered afterwards, as is one that was begun before.
 func TestPauseHoldsRequests(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
