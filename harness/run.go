@@ -129,7 +129,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 		stopWatching()
 		r.stopHub()
 	}()
-	f, s, err := r.build()
+	f, s, err := r.build(outerCtx)
 	if err != nil {
 		return err
 	}

@@ -73,8 +73,9 @@ type Targets struct {
 }
 
 // Execution is one device's part in one repetition of a job. It is written
-// when the device has done what it does, with Final false, so that a crash
-// does not lose it; and again when its outcome is known. The last one written
+// when the device receives it and when the device has done what it does, with
+// Final false, so that a crash does not lose it; and again when its outcome is
+// known. The last one written
 // of a (Job, Repetition, Device) counts.
 type Execution struct {
 	Job, Repetition uint32
