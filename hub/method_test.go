@@ -129,6 +129,24 @@ func TestMethodWaitsForDevice(t *testing.T) {
 	})
 }
 
+// A call may take far longer than its request's body may.
+func TestLongMethod(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		c := invoke(t, s, "dev1", `{"methodName":"m","responseTimeoutInSeconds":300,"connectTimeoutInSeconds":300}`)
+		time.Sleep(299 * time.Second)
+		b := reconnect(t, s, "dev1", iothub.FilterMethods)
+		topic, _ := b.message()
+		parsed, _ := iothub.ParseTopic(topic)
+		for range 5 {
+			time.Sleep(50 * time.Second)
+			b.alive()
+		}
+		b.publish(iothub.MethodResponseTopic(200, parsed.RequestID), "1")
+		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 549*time.Second)
+	})
+}
+
 // A device with a session is reachable as soon as it is connected.
 func TestMethodAfterReconnect(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {

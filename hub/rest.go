@@ -3,8 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,38 +86,40 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve makes a handler an http.Handler: what comes before and after is the same for all requests.
 func (h *Hub) serve(need permission, handle handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := exchange{hub: h, w: w, r: r, control: http.NewResponseController(w)}
 		var answer reply
 		err := h.waitOpen(r.Context())
 		if err == nil {
-			answer, err = h.try(w, r, need, handle)
+			answer, err = h.try(&x, need, handle)
 			if gone := h.waitOpen(r.Context()); gone != nil {
 				err = gone
 			}
 		}
-		if err != nil {
-			writeError(w, err)
-			return
+		if !x.complete {
+			x.dropBody()
 		}
-		answer.write(w)
+		x.write(func() {
+			if err != nil {
+				writeError(w, err)
+			} else {
+				answer.write(w)
+			}
+		})
 	})
 }
 
-func (h *Hub) try(w http.ResponseWriter, r *http.Request, need permission, handle handler) (reply, *iothub.Error) {
-	if !h.authorize(r.Header.Get("Authorization"), need, time.Now()) {
+func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.Error) {
+	if !h.authorize(x.r.Header.Get("Authorization"), need, time.Now()) {
 		return reply{}, errUnauthorized()
 	}
-	if !r.URL.Query().Has("api-version") && !strings.HasPrefix(r.URL.Path, "/muster/") {
+	if !x.r.URL.Query().Has("api-version") && !strings.HasPrefix(x.r.URL.Path, "/muster/") {
 		return reply{}, errVersion()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return reply{}, errTooLarge("The request is larger than " + strconv.Itoa(maxBody) + " bytes.")
-	case err != nil:
-		return reply{}, errArgument("The request's body could not be read.")
+	body, err := x.readBody()
+	if err != nil {
+		return reply{}, err
 	}
-	return handle(&request{r, body})
+	return handle(&request{x.r, body})
 }
 
 // waitOpen waits while the hub is paused; it fails if the client goes away or the hub is closed.
@@ -163,8 +163,10 @@ func writeError(w http.ResponseWriter, err *iothub.Error) {
 	header := w.Header()
 	header.Set("Content-Type", jsonType)
 	header.Set(iothub.ErrorCodeHeader, err.Name)
+	body := err.Body()
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(err.StatusCode)
-	_, _ = w.Write(err.Body())
+	_, _ = w.Write(body)
 }
 
 // jsonReply answers with a document.

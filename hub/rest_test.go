@@ -1,9 +1,12 @@
 package hub_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +19,7 @@ import (
 
 	"muster/hub"
 	"muster/hub/hubtest"
+	"muster/internal/memnet"
 	"muster/iothub"
 )
 
@@ -227,6 +231,100 @@ func TestUnsupported(t *testing.T) {
 		req.Header.Set("Authorization", iothub.NewToken("localhost", cs.SharedAccessKey, "iothubowner", time.Now().Add(time.Hour)))
 		refused(t, "no api-version", roundTrip(t, s, req), iothub.CodeInvalidProtocolVersion)
 		refused(t, "too large", rest(t, s, "POST /devices", strings.Repeat(" ", 8<<20+1)), iothub.CodeMessageTooLarge)
+	})
+}
+
+// half sends the header of a request whose body does not come to its end, and returns the connection.
+func half(t *testing.T, s *hubtest.Server, authorized bool, method, part string) net.Conn {
+	t.Helper()
+	conn, err := s.REST.DialContext(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	token := ""
+	if authorized {
+		cs := s.ConnectionString()
+		token = iothub.NewToken("localhost", cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour))
+	}
+	if _, err := fmt.Fprintf(conn, "%s?api-version=1 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 100\r\n\r\n%s", method, token, part); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// A body that does not come is waited for half a minute, and not at all without authorization.
+func TestMissingBody(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		tests := func(authorized bool, part string, status int, after time.Duration) {
+			t.Helper()
+			start := time.Now()
+			rd := bufio.NewReader(half(t, s, authorized, "POST /devices", part))
+			resp, err := http.ReadResponse(rd, nil)
+			if err != nil || resp.StatusCode != status || !resp.Close || time.Since(start) != after {
+				t.Errorf("authorized %t: %v (%v) after %s, want %d after %s", authorized, resp, err, time.Since(start), status, after)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			if _, err := rd.ReadByte(); err != io.EOF {
+				t.Errorf("authorized %t: the connection stays open: %v", authorized, err)
+			}
+		}
+		tests(true, "[", 400, 30*time.Second)
+		tests(false, "[", 401, 0)
+		tests(false, "", 401, 0)
+	})
+}
+
+// A client that does not take its answer is not waited for for ever.
+func TestAnswerNotTaken(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, ids(1000)...)
+		conn, err := s.REST.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		cs := s.ConnectionString()
+		token := iothub.NewToken("localhost", cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour))
+		fmt.Fprintf(conn, "GET /devices?api-version=1 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n", token)
+		time.Sleep(31 * time.Second)
+		n, err := io.Copy(io.Discard, conn)
+		if err != nil || n < 1<<10 || n > 128<<10 {
+			t.Errorf("%d bytes of the answer (%v), want what the transport holds and the end", n, err)
+		}
+	})
+}
+
+// Close ends requests whose body is on its way, also where the hub is the handler of another server.
+func TestCloseWithHalfARequest(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		l := memnet.Listen("foreign")
+		srv := &http.Server{Handler: s.Hub}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			_ = srv.Serve(l)
+		}()
+		own := half(t, s, true, "POST /devices", "[")
+		foreign := &hubtest.Server{Hub: s.Hub, REST: l}
+		conn := half(t, foreign, true, "POST /devices", "[")
+		synctest.Wait()
+		start := time.Now()
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("Close took %s", d)
+		}
+		_, _ = io.Copy(io.Discard, own)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("the request of another server: %v (%v), want 503", resp, err)
+		}
+		_ = srv.Close()
+		<-served
 	})
 }
 
