@@ -130,6 +130,7 @@ func TestRefusedPatches(t *testing.T) {
 			"too deep":             deep,
 			"too large":            large(33),
 			"integer too large":    `{"a":4503599627370496}`,
+			"key twice":            `{"a":{"b":{}},"a":{"c":{}}}`,
 		} {
 			refused(t, name, rest(t, s, "PATCH /twins/dev1", `{"properties":{"desired":`+patch+`}}`), iothub.CodeArgumentInvalid)
 			b.publish(iothub.ReportedTopic(name[:3]), patch)

@@ -59,13 +59,21 @@ func changesOf(patch []byte) changes {
 		if !ok {
 			return c
 		}
-		name := text(key)
-		if i := c.find(name); i >= 0 {
-			c.list[i].done = true
-		}
-		c.list = append(c.list, change{key: key, value: value, name: name})
-		c.note()
+		c.add(key, value)
 	}
+}
+
+// add takes in a member, in place of an earlier one of its name; it reports
+// false if there is one.
+func (c *changes) add(key, value []byte) bool {
+	name := text(key)
+	i := c.find(name)
+	if i >= 0 {
+		c.list[i].done = true
+	}
+	c.list = append(c.list, change{key: key, value: value, name: name})
+	c.note()
+	return i < 0
 }
 
 // note keeps the index in step with the last member of the list.

@@ -89,6 +89,15 @@ func nested(n int, value string) string {
 	return strings.Repeat(`{"a":`, n) + value + strings.Repeat("}", n)
 }
 
+// manyMembers returns the members k0 to kn-1 of an object.
+func manyMembers(n int) string {
+	members := make([]string, n)
+	for i := range members {
+		members[i] = fmt.Sprintf(`"k%d":%d`, i, i)
+	}
+	return strings.Join(members, ",")
+}
+
 func TestPatchesAreValidatedByTheServicesLimits(t *testing.T) {
 	try := func(patch string, limit int, want string) {
 		t.Helper()
@@ -119,6 +128,10 @@ func TestPatchesAreValidatedByTheServicesLimits(t *testing.T) {
 	try(`{"a\u0085":1}`, 0, "control")
 	try("{\"a\u0085\":1}", 0, "control")
 	try(`{"ü-_/":1}`, 0, "")
+	try(`{"a":1,"b":{"a":2},"\u0061":3}`, 0, `"a": is there twice`)
+	try(`{"a":[{"b":null,"b":1}]}`, 0, `"b": is there twice`)
+	try(`{`+manyMembers(100)+`,"k7":null}`, 0, `"k7": is there twice`)
+	try(`{`+manyMembers(100)+`}`, 0, "")
 	try(`{`+str(1024)+`:1}`, 0, "")
 	try(`{`+str(1025)+`:1}`, 0, "1024 bytes")
 	try(`{"a":`+str(4096)+`}`, 0, "")

@@ -29,12 +29,13 @@ const (
 var (
 	errNotUTF8 = errors.New("not UTF-8")
 	errControl = errors.New("holds a control character")
+	errTwice   = errors.New("is there twice")
 )
 
 // ValidatePatch reports the first fault for which a hub refuses a patch of a
 // section ("tags", "properties.desired" or "properties.reported", which only
 // names it in the error): not an object, a key that is too long or holds a
-// control character, ., $ or space, a string over 4 KB, an integer out of the
+// control character, ., $ or space, a key that is there twice, a string over 4 KB, an integer out of the
 // service's range, objects or arrays nested deeper than 10 levels, more bytes
 // than limit, or more than four times as many of compact JSON. Nulls cost
 // nothing: what they name is deleted. A limit of 0 is none. What is valid as a
@@ -173,10 +174,14 @@ func (v *validator) members(container []byte, depth int) error {
 	if depth > maxTwinDepth {
 		return fmt.Errorf("nested deeper than %d levels", maxTwinDepth)
 	}
+	var seen changes
 	for m := membersOf(container); ; {
 		key, value, ok := m.next()
 		if !ok {
 			return nil
+		}
+		if key != nil && !seen.add(key, value) {
+			return fmt.Errorf("key %.40q: %w", text(key), errTwice)
 		}
 		if err := v.member(key, value, depth); err != nil {
 			return err
