@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"os"
@@ -14,6 +15,10 @@ import (
 const (
 	// maxPacket bounds what a device may send: a telemetry message of 256 KB, its topic with properties and headers.
 	maxPacket = 256<<10 + 64<<10 + 16
+
+	// maxConnect bounds what a connection may send before its CONNECT is accepted, maxWill what a will adds to that.
+	maxConnect = 16 << 10
+	maxWill    = 64 << 10
 
 	// A connection with more than maxPending unsent bytes is a slow consumer when another message comes, if its peer has
 	// not taken a chunk for as long as patience. A burst alone makes none, short of maxBurst.
@@ -68,6 +73,8 @@ type conn struct {
 	rd  *mqtt.Reader
 	dev *device // nil before CONNECT was accepted
 
+	started  bool          // something was read
+	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
 	patience time.Duration // 0 = for ever
 	heard    time.Time     // when the last packet came in; before CONNECT, when the connection did
 	expiry   time.Time     // of the token; zero before CONNECT
@@ -149,11 +156,20 @@ func (c *conn) end(why ending) {
 // past is a deadline that lets every read and write fail at once.
 var past = time.Unix(1, 0)
 
-// Read is the reader's source. The read deadline is moved only when it passes: what it stands for is computed anew
+// Read is the reader's source. Before CONNECT was accepted it gives out no more than a CONNECT may have. The read deadline is moved only when it passes: what it stands for is computed anew
 // then, so that a packet costs no timer, and yet a connection ends exactly when it should.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.dev == nil && c.started {
+		if c.credit == 0 {
+			return 0, mqtt.ErrTooLarge
+		}
+		p = p[:min(len(p), c.credit)]
+	}
 	for {
 		n, err := c.nc.Read(p)
+		if c.dev == nil && n > 0 {
+			c.spend(p[:n])
+		}
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -161,6 +177,34 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// spend counts what was read before CONNECT was accepted. The first bytes tell how much that may be: the reader's first
+// buffer is smaller than that.
+func (c *conn) spend(read []byte) {
+	if !c.started {
+		c.started, c.credit = true, maxConnect
+		if announcesWill(read) {
+			c.credit += maxWill
+		}
+	}
+	c.credit -= len(read)
+}
+
+// announcesWill says whether a CONNECT that begins with these bytes has a will. Where the flags are not among them it has
+// none.
+func announcesWill(b []byte) bool {
+	i := 1
+	for i < len(b) && b[i] >= 0x80 { // the remaining length
+		i++
+	}
+	i++
+	if i+2 > len(b) {
+		return false
+	}
+	i += 2 + int(binary.BigEndian.Uint16(b[i:])) + 1 // the protocol's name and level
+	const willFlag = 1 << 2                          // MQTT 3.1.1, figure 3.4
+	return i < len(b) && b[i]&willFlag != 0
 }
 
 // rearm sets the read deadline to when the connection ends if nothing more is heard, or says that it has come.

@@ -104,6 +104,51 @@ func TestConnectAnotherLevel(t *testing.T) {
 	})
 }
 
+// Who has not shown a token yet may send a CONNECT, and not much more. A will may be as large as MQTT has it.
+func TestLargeConnect(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		tests := func(name string, p mqtt.Connect, userName int, want bool) {
+			t.Helper()
+			c := valid(s, "dev1")
+			p.ClientID, p.Username, p.Password = []byte(c.clientID), []byte(c.username+strings.Repeat("x", userName)), []byte(c.password)
+			p.CleanSession, p.HasUsername, p.HasPassword = true, true, true
+			packet, err := mqtt.AppendConnect(nil, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packet = mqtt.AppendPingreq(packet) // what follows at once is for later
+			before := s.Stats().ProtocolErrors
+			b := dial(t, s)
+			if b.write(packet); want {
+				b.expect(mqtt.TypeConnack)
+				b.expect(mqtt.TypePingresp)
+				b.send(mqtt.Publish{Topic: []byte(iothub.EventsTopic("dev1")), Payload: make([]byte, 200<<10), QoS: 1, ID: 1})
+				b.expect(mqtt.TypePuback)
+				return
+			}
+			b.closed()
+			eventually(t, name+" counted", func() bool { return s.Stats().ProtocolErrors == before+1 })
+		}
+		will := mqtt.Connect{HasWill: true, WillTopic: []byte(iothub.EventsTopic("dev1")), WillPayload: make([]byte, 60_000)}
+		tests("small", mqtt.Connect{}, 0, true)
+		tests("15 KB", mqtt.Connect{}, 15<<10, true)
+		tests("17 KB", mqtt.Connect{}, 17<<10, false)
+		tests("will", will, 0, true)
+		tests("will and 30 KB", will, 30<<10, false)
+		b := dial(t, s)
+		b.write([]byte{0x10, 0x80, 0x80, 0x14}) // a CONNECT of 320 KB, as far as one gets
+		start := time.Now()
+		for err := error(nil); err == nil; {
+			_, err = b.conn.Write(make([]byte, 1<<10))
+			synctest.Wait()
+		}
+		if d := time.Since(start); d > 0 {
+			t.Errorf("an endless CONNECT lasted %s", d)
+		}
+	})
+}
+
 func TestConnectDeadline(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		if got := dial(t, s).closed(); got != 10*time.Second {
