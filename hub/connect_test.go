@@ -321,6 +321,9 @@ func TestClosesConnection(t *testing.T) {
 		tests("very long request id", publish(topic(iothub.TwinGetTopic(strings.Repeat("x", 60_000)))))
 		tests("QoS 2", publish(mqtt.Publish{Topic: []byte(iothub.EventsTopic("QoS-2")), QoS: 2, ID: 1}))
 		tests("large message", publish(mqtt.Publish{Topic: []byte(iothub.EventsTopic("large-message")), Payload: make([]byte, 256<<10+1)}))
+		tests("large properties", publish(mqtt.Publish{
+			Topic: []byte(iothub.EventsTopic("large-properties") + "a=" + strings.Repeat("x", 1<<10)), Payload: make([]byte, 255<<10),
+		}))
 		tests("larger than any packet", func(b *bare) { b.write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}) })
 		tests("second CONNECT", func(b *bare) {
 			packet, _ := mqtt.AppendConnect(nil, mqtt.Connect{ClientID: []byte(b.id), CleanSession: true})

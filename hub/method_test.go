@@ -87,6 +87,8 @@ func TestMethodFailures(t *testing.T) {
 			"response timeout short": `{"methodName":"m","responseTimeoutInSeconds":4}`,
 			"response timeout long":  `{"methodName":"m","responseTimeoutInSeconds":301}`,
 			"connect timeout":        `{"methodName":"m","connectTimeoutInSeconds":-1}`,
+			"endless timeouts":       `{"methodName":"m","responseTimeoutInSeconds":18446744083,"connectTimeoutInSeconds":18446744083}`,
+			"not UTF-8":              "{\"methodName\":\"m\",\"payload\":\"\xff\"}",
 			"payload":                `{"methodName":"m","payload":"` + strings.Repeat("x", 128<<10) + `"}`,
 			"not JSON":               `{`,
 		} {
@@ -184,12 +186,13 @@ func TestStrayResponses(t *testing.T) {
 		c, id := call()
 		b.publish(iothub.MethodResponseTopic(200, lateID), `"late"`)
 		b.publish(iothub.MethodResponseTopic(200, "no-number"), `"odd"`)
+		b.publish(iothub.MethodResponseTopic(-1, id), `"negative"`)
 		other.publish(iothub.MethodResponseTopic(200, id), `"foreign"`)
 		other.alive()
 		b.publish(iothub.MethodResponseTopic(201, id), `"right"`)
 		b.publish(iothub.MethodResponseTopic(202, id), `"duplicate"`)
 		c.wants(t, http.StatusOK, `{"status":201,"payload":"right"}`, 0)
-		eventually(t, "counted", func() bool { return s.Stats().StrayResponses == 5 && s.Stats().MethodResponses == 1 })
+		eventually(t, "counted", func() bool { return s.Stats().StrayResponses == 6 && s.Stats().MethodResponses == 1 })
 		b.alive()
 	})
 }
@@ -199,6 +202,7 @@ func TestBadResponses(t *testing.T) {
 		b := online(t, s, "dev1", iothub.FilterMethods)
 		for name, response := range map[string]string{
 			"not JSON":  `{`,
+			"not UTF-8": "\"\xff\"",
 			"too large": `"` + strings.Repeat("x", 128<<10) + `"`,
 		} {
 			c := invoke(t, s, "dev1", `{"methodName":"m"}`)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"muster/iothub"
 )
@@ -184,7 +185,7 @@ func (c *call) abandon() {
 // answer ends the pending call of that request id; an answer that is late, or the second one, finds none.
 func (h *Hub) answer(d *device, requestID string, status int, payload []byte) {
 	rid, err := strconv.ParseUint(requestID, 16, 32)
-	if err != nil {
+	if err != nil || status < 0 {
 		h.counters.strayResponses.Add(1)
 		return
 	}
@@ -212,6 +213,8 @@ func readAnswer(status int, payload []byte) callResult {
 		return callResult{status: status, payload: []byte("null")}
 	case !json.Valid(payload):
 		return callResult{err: errBadResponse("The device's response is not valid JSON.")}
+	case !utf8.Valid(payload):
+		return callResult{err: errBadResponse("The device's response is not UTF-8.")}
 	}
 	return callResult{status: status, payload: bytes.Clone(payload)}
 }

@@ -7,7 +7,7 @@ import (
 	"muster/iothub"
 )
 
-// maxTelemetry bounds the body of a telemetry message.
+// maxTelemetry bounds a telemetry message: its body and its properties, as they stand in the topic.
 const maxTelemetry = 256 << 10
 
 // maxRequestID bounds the request ids that devices choose, so that a response's topic fits into a packet.
@@ -34,7 +34,8 @@ func (c *conn) publish(h mqtt.Header, body []byte) error {
 
 func (c *conn) route(p mqtt.Publish) error {
 	if isEvents(c.dev.id, p.Topic) {
-		if len(p.Payload) > maxTelemetry {
+		properties := max(0, len(p.Topic)-len(iothub.EventsTopic(c.dev.id)))
+		if properties+len(p.Payload) > maxTelemetry {
 			return breach("telemetry message too large")
 		}
 		c.hub.counters.telemetry.Add(1)

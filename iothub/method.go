@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits and defaults of a direct method call.
@@ -23,7 +24,8 @@ type Method struct {
 	ConnectTimeoutInSeconds  *int            `json:"connectTimeoutInSeconds,omitempty"`  // 0 to 300; nil is 0
 }
 
-// ResponseTimeout returns how long the hub waits for the device's answer.
+// ResponseTimeout returns how long the hub waits for the device's answer. It
+// is for calls that are valid, as ConnectTimeout is.
 func (m Method) ResponseTimeout() time.Duration {
 	if m.ResponseTimeoutInSeconds == nil {
 		return DefaultResponseTimeout
@@ -47,16 +49,25 @@ func (m Method) Validate() error {
 	if m.MethodName == "" {
 		errs = append(errs, errors.New("methodName is missing"))
 	}
-	if t := m.ResponseTimeout(); t < MinResponseTimeout || t > MaxMethodTimeout {
-		errs = append(errs, fmt.Errorf("responseTimeoutInSeconds is %d, not from 5 to 300", *m.ResponseTimeoutInSeconds))
-	}
-	if t := m.ConnectTimeout(); t < 0 || t > MaxMethodTimeout {
-		errs = append(errs, fmt.Errorf("connectTimeoutInSeconds is %d, not from 0 to 300", *m.ConnectTimeoutInSeconds))
-	}
+	const most = int(MaxMethodTimeout / time.Second)
+	errs = append(errs,
+		checkTimeout("responseTimeoutInSeconds", m.ResponseTimeoutInSeconds, int(MinResponseTimeout/time.Second), most),
+		checkTimeout("connectTimeoutInSeconds", m.ConnectTimeoutInSeconds, 0, most))
 	if len(m.Payload) > MaxMethodPayload {
 		errs = append(errs, fmt.Errorf("payload has %d bytes, more than %d", len(m.Payload), MaxMethodPayload))
 	}
+	if !utf8.Valid(m.Payload) {
+		errs = append(errs, fmt.Errorf("payload: %w", errNotUTF8))
+	}
 	return errors.Join(errs...)
+}
+
+// checkTimeout bounds a number of seconds, before anybody multiplies with it.
+func checkTimeout(name string, seconds *int, least, most int) error {
+	if seconds != nil && (*seconds < least || *seconds > most) {
+		return fmt.Errorf("%s is %d, not from %d to %d", name, *seconds, least, most)
+	}
+	return nil
 }
 
 // MethodResult is a device's answer to a method. The status is the device's

@@ -60,7 +60,7 @@ type Topic struct {
 	ModuleID  string // the same; empty without one
 	Method    string // of a method request
 	RequestID string // of twin and method topics but TopicDesired: chosen by the asker, echoed unchanged
-	Status    int    // of a response
+	Status    int    // of a response; -1 for one with a sign, which a device may write and nobody means
 	Version   int64  // of TopicDesired, TopicTwinResponse and TopicReported; 0 if absent
 	Bag       string // of telemetry and cloud-to-device messages: the property bag, still encoded (ParseBag)
 }
@@ -115,6 +115,10 @@ func parseWithStatus(t Topic, rest string) (Topic, bool) {
 		return t, false
 	}
 	t.Status, ok = decimal(status)
+	if signed := status != "" && (status[0] == '-' || status[0] == '+'); signed && t.Kind == TopicMethodResponse {
+		_, ok = decimal(status[1:])
+		t.Status = -1
+	}
 	if !ok {
 		return t, false
 	}

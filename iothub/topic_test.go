@@ -23,6 +23,8 @@ func TestTopicsAreMadeAndRead(t *testing.T) {
 	try(iothub.TwinGetTopic("r"), "$iothub/twin/GET/?$rid=r", iothub.Topic{Kind: iothub.TopicTwinGet, RequestID: "r"})
 	try(iothub.ReportedTopic("r"), "$iothub/twin/PATCH/properties/reported/?$rid=r", iothub.Topic{Kind: iothub.TopicReported, RequestID: "r"})
 	try(iothub.MethodResponseTopic(200, "2a"), "$iothub/methods/res/200/?$rid=2a", iothub.Topic{Kind: iothub.TopicMethodResponse, Status: 200, RequestID: "2a"})
+	try("$iothub/methods/res/-7/?$rid=1", "$iothub/methods/res/-7/?$rid=1", iothub.Topic{Kind: iothub.TopicMethodResponse, Status: -1, RequestID: "1"})
+	try("$iothub/methods/res/+7/?$rid=1", "$iothub/methods/res/+7/?$rid=1", iothub.Topic{Kind: iothub.TopicMethodResponse, Status: -1, RequestID: "1"})
 	try(iothub.MethodRequestTopic("lockDoor", "1"), "$iothub/methods/POST/lockDoor/?$rid=1", iothub.Topic{Kind: iothub.TopicMethodRequest, Method: "lockDoor", RequestID: "1"})
 	try(iothub.MethodRequestTopic("a/b+#% ü", "1"), "$iothub/methods/POST/a%2Fb%2B%23%25%20ü/?$rid=1", iothub.Topic{Kind: iothub.TopicMethodRequest, Method: "a/b+#% ü", RequestID: "1"})
 	try(iothub.TwinResponseTopic(200, "r", 0), "$iothub/twin/res/200/?$rid=r", iothub.Topic{Kind: iothub.TopicTwinResponse, Status: 200, RequestID: "r"})
@@ -44,7 +46,7 @@ func TestForeignTopicsAreRefused(t *testing.T) {
 	for _, topic := range []string{
 		"", "a", "$iothub", "$iothub/twin/GET/", "$iothub/twin/GET/?", "$iothub/twin/GET/?$rid=", "$iothub/twin/GET/$rid=1",
 		"$iothub/twin/res/200", "$iothub/twin/res/200/", "$iothub/twin/res/x/?$rid=1", "$iothub/twin/res/-1/?$rid=1", "$iothub/twin/res//?$rid=1",
-		"$iothub/methods/res/99999999999/?$rid=1", "$iothub/methods/POST//?$rid=1", "$iothub/methods/POST/a", "$iothub/methods/POST/a/b/?$rid=1",
+		"$iothub/methods/res/99999999999/?$rid=1", "$iothub/methods/res/-/?$rid=1", "$iothub/methods/res/-x/?$rid=1", "$iothub/methods/res/--1/?$rid=1", "$iothub/methods/POST//?$rid=1", "$iothub/methods/POST/a", "$iothub/methods/POST/a/b/?$rid=1",
 		"$iothub/twin/PATCH/properties/desired/?$version=x", "$iothub/twin/PATCH/properties/desired/?$version=-1", "$iothub/twin/PATCH/properties/desired/",
 		"$iothub/twin/PATCH/properties/tags/?$rid=1", "$iothub/TWIN/GET/?$rid=1",
 		"devices/d", "devices//messages/events/", "devices/d/messages/events", "devices/d/modules//messages/events/", "devices/d d/messages/events/", "devices/d/messages/other/",
