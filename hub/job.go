@@ -46,6 +46,7 @@ type jobSpec struct {
 	where     *query.Condition
 	whereErr  error // the job fails with it, but only after it was accepted
 	start     time.Time
+	asked     iothub.Time // start as given, for documents
 	window    time.Duration
 
 	methodDoc *iothub.Method  // cloudToDeviceMethod as given

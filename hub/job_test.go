@@ -196,6 +196,20 @@ func TestJobStartTime(t *testing.T) {
 	})
 }
 
+// A start beyond what the clock counts is kept as it was asked for.
+func TestJobFarAhead(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		for i, year := range []string{"2001", "2400", "9999"} {
+			id, start := fmt.Sprintf("job-%d", i), year+"-12-31T23:59:59.0000000Z"
+			schedule(t, s, id, strings.Replace(twinJob("*", `"tags":{"a":1}`), `"startTime":null`, `"startTime":"`+start+`"`, 1))
+			if a := rest(t, s, "GET /jobs/v2/"+id, ""); !strings.Contains(a.body, `"status":"scheduled"`) ||
+				!strings.Contains(a.body, `"startTime":"`+start+`"`) {
+				t.Errorf("a job for %s: %s", start, a.body)
+			}
+		}
+	})
+}
+
 func TestTwinJob(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		b := online(t, s, "dev1", iothub.FilterDesired)

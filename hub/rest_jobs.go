@@ -43,7 +43,9 @@ func (h *Hub) createJob(r *request) (reply, *iothub.Error) {
 
 // newJobSpec returns the checked form of a job.
 func newJobSpec(doc *iothub.JobRequest, id string, now time.Time) (jobSpec, *iothub.Error) {
-	spec := jobSpec{id: id, kind: doc.Type, condition: doc.QueryCondition, start: now, window: defaultWindow}
+	spec := jobSpec{
+		id: id, kind: doc.Type, condition: doc.QueryCondition, start: now, asked: iothub.Time{Time: now}, window: defaultWindow,
+	}
 	switch {
 	case !iothub.ValidJobID(id):
 		return spec, errJobID()
@@ -58,7 +60,8 @@ func newJobSpec(doc *iothub.JobRequest, id string, now time.Time) (jobSpec, *iot
 		spec.window = time.Duration(doc.MaxExecutionTimeInSeconds) * time.Second
 	}
 	if ahead := doc.StartTime.Sub(now); ahead > 0 {
-		spec.start = now.Add(ahead) // has now's monotonic reading
+		spec.start = now.Add(ahead) // has now's monotonic reading, and ends after 292 years
+		spec.asked = doc.StartTime
 	}
 	spec.where, spec.whereErr = query.ParseCondition(doc.QueryCondition)
 	var err *iothub.Error
@@ -163,7 +166,7 @@ func (j *job) document() iothub.Job {
 		Type:                      s.kind,
 		Status:                    j.status,
 		CreatedTime:               iothub.Time{Time: j.created},
-		StartTime:                 iothub.Time{Time: s.start},
+		StartTime:                 s.asked,
 		EndTime:                   iothub.Time{Time: j.ended},
 		MaxExecutionTimeInSeconds: int(s.window / time.Second),
 		QueryCondition:            s.condition,
