@@ -120,13 +120,13 @@ func (h hubCalls) Invoke(ctx context.Context, deviceID string, call scheduler.Ca
 		MethodName: call.Method, Payload: call.Payload,
 		ResponseTimeoutInSeconds: wholeSeconds(call.ResponseTimeout), ConnectTimeoutInSeconds: wholeSeconds(call.ConnectTimeout),
 	})
-	return timing.reply(result.Status, result.Payload, err)
+	return timing.reply(result.Status, err)
 }
 
 func (h hubCalls) Patch(ctx context.Context, deviceID string, tags, desired json.RawMessage) (scheduler.Reply, error) {
 	timing := &callTiming{clock: h.clock}
 	_, err := h.client.PatchTwin(timing.watch(ctx), deviceID, iothub.NewTwinPatch(tags, desired), "*")
-	return timing.reply(0, nil, err)
+	return timing.reply(0, err)
 }
 
 // callTiming takes the moment when a call's first request was written and
@@ -146,9 +146,9 @@ func (t *callTiming) watch(ctx context.Context) context.Context {
 	return iothub.WithTrace(ctx, &t.trace)
 }
 
-func (t *callTiming) reply(status int, payload json.RawMessage, err error) (scheduler.Reply, error) {
+func (t *callTiming) reply(status int, err error) (scheduler.Reply, error) {
 	if err == nil {
-		return scheduler.Reply{Wrote: t.wrote, Attempts: t.trace.Attempts, Status: status, Payload: payload}, nil
+		return scheduler.Reply{Wrote: t.wrote, Attempts: t.trace.Attempts, Status: status}, nil
 	}
 	failed := &scheduler.CallError{Outcome: sample.Failed, Wrote: t.wrote, Attempts: t.trace.Attempts, Err: err}
 	var refused *iothub.Error

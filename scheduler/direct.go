@@ -205,7 +205,7 @@ func (f *fanout) call(t *target) {
 	if b.outcome == sample.Succeeded {
 		f.apply(t.device)
 	} else {
-		f.s.opts.Logger.Debug("call did not succeed", "device", t.id, "status", b.status), "error", err)
+		f.s.opts.Logger.Debug("call did not succeed", "device", t.id, "status", b.status, "error", err)
 	}
 	f.w.done.Add(1)
 	t.slot.called.Store(true)

@@ -125,7 +125,6 @@ type Reply struct {
 	Wrote    sample.Moment // the request of the first attempt was written
 	Attempts int
 	Status   int
-	Payload  json.RawMessage // what the device said; logged at debug level if it is no success
 }
 
 // CallError is how a call ended that was not answered as asked.
