@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,13 @@ func (h *Hub) routes() *http.ServeMux {
 	return mux
 }
 
+// cleanPath says whether a path is as the table's patterns have it: no empty segment, and none that is . or ..; the mux
+// would redirect others.
+func cleanPath(p string) bool {
+	clean := path.Clean(p)
+	return strings.HasPrefix(p, "/") && (p == clean || p == clean+"/" && clean != "/")
+}
+
 // ServeHTTP answers one request of the REST side.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
@@ -80,6 +88,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.tasks.Done()
 	h.counters.requests.Add(1)
+	if !cleanPath(r.URL.EscapedPath()) {
+		h.serve(0, unsupported).ServeHTTP(w, r)
+		return
+	}
 	h.mux.ServeHTTP(w, r)
 }
 

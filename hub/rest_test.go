@@ -46,7 +46,7 @@ func TestIdentities(t *testing.T) {
 			`"statusReason":null,"connectionStateUpdatedTime":"0001-01-01T00:00:00Z","statusUpdatedTime":"0001-01-01T00:00:00Z",` +
 			`"lastActivityTime":"0001-01-01T00:00:00Z","cloudToDeviceMessageCount":0,"authentication":{"symmetricKey":` +
 			`{"primaryKey":"AAAA","secondaryKey":"AQID"},"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"type":"sas"},` +
-			`"capabilities":{"iotEdge":false},"deviceScope":null}`
+			`"capabilities":{"iotEdge":false},"deviceScope":null,"parentScopes":[]}`
 		if diff := cmp.Diff(decoded[map[string]any](t, want), decoded[map[string]any](t, created.body)); diff != "" {
 			t.Errorf("created (-want +got):\n%s", diff)
 		}
@@ -73,6 +73,8 @@ func TestIdentities(t *testing.T) {
 		tests("PUT /devices/dev3", `{"authentication":{"type":"selfSigned"}}`, "", 400)
 		tests("PUT /devices/dev3", `{"capabilities":{"iotEdge":true}}`, "", 400)
 		tests("PUT"+dev, `{}`, "", 400)
+		tests("PUT /devices/%2e%2e", `{}`, "", 400)
+		tests("PUT /devices/%2e", `{}`, "", 400)
 		tests("PUT /devices/invalid%2Fname", `{}`, "", 400)
 		tests("PUT /devices/"+strings.Repeat("x", 129), `{}`, "", 400)
 		tests("PUT /devices/a'b(c)%25:%23", `{"authentication":{"symmetricKey":{"primaryKey":"","secondaryKey":""}}}`, "", 200)
@@ -223,6 +225,7 @@ func TestUnsupported(t *testing.T) {
 			"GET /", "GET /devices/dev1/modules", "PUT /devices/dev1/modules/m", "GET /twins/dev1/modules/m",
 			"POST /twins/dev1/modules/m/methods", "DELETE /devices/dev1/commands", "POST /jobs/create", "GET /jobs",
 			"GET /configurations", "GET /digitaltwins/dev1", "DELETE /jobs/v2/a", "PATCH /devices/dev1",
+			"GET /devices//dev1", "GET //devices/dev1", "GET /twins/dev1//", "PUT /devices/..", "PUT /devices/./dev2", "POST /twins/dev1/../dev1/methods",
 		} {
 			refused(t, line, rest(t, s, line, "{}"), iothub.CodeGenericBadRequest)
 		}

@@ -41,7 +41,7 @@ type Device struct {
 	Authentication             *Authentication `json:"authentication,omitempty"` // nil asks the hub to make keys
 	Capabilities               Capabilities    `json:"capabilities"`
 	DeviceScope                *string         `json:"deviceScope"`
-	ParentScopes               []string        `json:"parentScopes,omitempty"`
+	ParentScopes               []string        `json:"parentScopes,omitzero"` // nil is left out
 }
 
 // LogValue names the device, without its keys.

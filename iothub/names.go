@@ -14,14 +14,15 @@ const (
 )
 
 // ValidDeviceID reports whether id can name a device or a module: 1 to 128
-// ASCII letters, digits and - . + % _ # * ? ! ( ) , : ; = @ $ '.
+// ASCII letters, digits and - . + % _ # * ? ! ( ) , : ; = @ $ ', but not . and
+// .. alone, which no path can name.
 func ValidDeviceID(id string) bool {
 	for i := 0; i < len(id); i++ {
 		if !alphanumeric(id[i]) && strings.IndexByte("-.+%_#*?!(),:;=@$'", id[i]) < 0 {
 			return false
 		}
 	}
-	return id != "" && len(id) <= maxDeviceID
+	return id != "" && id != "." && id != ".." && len(id) <= maxDeviceID
 }
 
 // ValidJobID reports whether id can name a job: 1 to 64 ASCII letters, digits

@@ -161,6 +161,9 @@ func TestIDsKeepToTheirCharacters(t *testing.T) {
 			t.Errorf("%q: device %v, job %v, want %v, %v", id, d, j, device, job)
 		}
 	}
+	try(".", false, false)
+	try("..", false, false)
+	try("...", true, false)
 	try("a-Z09", true, true)
 	try("-.+%_#*?!(),:;=@$'", true, false)
 	try("", false, false)
