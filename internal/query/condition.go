@@ -33,7 +33,16 @@ func (c *Condition) all() bool { return c == nil || c.root == nil }
 // unless r does.
 func (c *Condition) Match(r Row) bool { return c.all() || c.test(r) == yes }
 
-// String returns the condition in canonical form. It parses back to the same
+// Source returns what the condition is about.
+func (c *Condition) Source() Source {
+	if c == nil {
+		return Devices
+	}
+	return c.source
+}
+
+// String returns the condition in canonical form, one on modules as the target
+// of a job. It parses back to the same
 // condition, unless the source text was so near the limit that this longer
 // form goes beyond it.
 func (c *Condition) String() string {
@@ -41,6 +50,9 @@ func (c *Condition) String() string {
 		return "*"
 	}
 	p := printer{source: c.source}
+	if c.source == Modules {
+		p.write("FROM ", c.source.String(), " WHERE ")
+	}
 	c.root.print(&p)
 	return string(p.dst)
 }

@@ -1,8 +1,14 @@
 // Package query is the twin query language of IoT Hub: it parses a condition
 // or a whole statement, prints it in one canonical form, and evaluates it over
-// a twin or a job's row, reading raw JSON no further than it must.
+// twins and jobs' rows, reading raw JSON no further than it must. For users it
+// is described in docs/query.md.
 //
 // # Language
+//
+// A statement is SELECT, perhaps TOP n, * or a list, FROM and a source, perhaps
+// WHERE and a condition, perhaps GROUP BY and attributes. The list has
+// attributes and COUNT(), AVG, SUM, MIN and MAX of an attribute, each with or
+// without AS and an alias. devices.jobs knows SELECT * and WHERE alone.
 //
 // A condition joins comparisons with NOT, AND and OR, which bind in that
 // order; below them come = != <> < <= > >= and IN and NIN, below those + and
@@ -30,4 +36,14 @@
 //     result is undefined.
 //   - IS_DEFINED is true for null. STARTSWITH and ENDSWITH of anything but a
 //     string are undefined.
+//
+// # Rows
+//
+//   - An attribute that is not there is left out of a row. A column is called
+//     as its attribute's last name, or as its aggregate in lower case.
+//   - With aggregates or GROUP BY a row stands for those that are equal in all
+//     attributes of GROUP BY, without GROUP BY for all of them. A value that
+//     cannot be compared counts as undefined, and null is one of its own.
+//   - AVG, SUM, MIN and MAX are of the numbers among the values, and undefined
+//     without one.
 package query

@@ -27,6 +27,26 @@ func ExampleParseCondition() {
 	// false
 }
 
+func ExampleQuery_Groups() {
+	q, err := query.Parse("select tags.site, count() as doors from devices where tags.floor > 1 group by tags.site")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	groups := q.Groups(nil, 100)
+	for _, row := range []twin{`{"tags": {"site": "north", "floor": 2}}`, `{"tags": {"site": "east", "floor": 3}}`, `{"tags": {"site": "north", "floor": 4}}`} {
+		if q.Where.Match(row) {
+			groups.Add(row)
+		}
+	}
+	for _, group := range groups.Rows() {
+		fmt.Printf("%s\n", group.Append(nil))
+	}
+	// Output:
+	// {"site":"east","doors":1}
+	// {"site":"north","doors":2}
+}
+
 func ExampleSyntaxError_Caret() {
 	_, err := query.ParseCondition("tags.site == 'north'")
 	fmt.Println(err)

@@ -14,17 +14,40 @@ import (
 //
 // The value is a view into doc; only a string with escapes is copied.
 func Lookup(doc []byte, path []string) Value {
-	i := skipSpace(doc, 0)
-	for _, name := range path {
-		if i = findMember(doc, i, name); i < 0 {
-			return Value{}
-		}
+	i := find(doc, path)
+	if i < 0 {
+		return Value{}
 	}
 	return valueAt(doc, i)
 }
 
+// Raw returns the piece of a valid JSON document that stands at path, nil if
+// there is none. It is a view into doc.
+func Raw(doc []byte, path []string) []byte {
+	i := find(doc, path)
+	end := -1
+	if i >= 0 {
+		end = skipValue(doc, i)
+	}
+	if end < 0 {
+		return nil
+	}
+	return doc[i:end]
+}
+
 // The functions below take and return positions in a document; a negative one
 // says that it is broken there, or that there is no such thing.
+
+// find returns where the value at path begins.
+func find(doc []byte, path []string) int {
+	i := skipSpace(doc, 0)
+	for _, name := range path {
+		if i = findMember(doc, i, name); i < 0 {
+			return -1
+		}
+	}
+	return i
+}
 
 func skipSpace(doc []byte, i int) int {
 	for i < len(doc) && (doc[i] == ' ' || doc[i] == '\n' || doc[i] == '\r' || doc[i] == '\t') {

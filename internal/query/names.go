@@ -61,10 +61,59 @@ func refused(function string) string {
 		return "the hub refuses " + function + " in twin queries: write " + strings.ReplaceAll(function, "_", "")
 	case "COUNT", "AVG", "SUM", "MIN", "MAX":
 		return function + " cannot stand in a condition: it goes after SELECT"
-	case "ABS", "EXP", "POWER", "SQUARE", "CEILING", "FLOOR", "SIGN", "SQRT", "AS_NUMBER", "IS_ARRAY", "IS_BOOL",
-		"IS_NULL", "IS_NUMBER", "IS_OBJECT", "IS_PRIMITIVE", "IS_STRING", "CONCAT", "LENGTH", "LOWER", "UPPER",
-		"SUBSTRING", "INDEX_OF", "CONTAINS":
+	}
+	if isRouting(function) {
 		return "the hub refuses " + function + " in twin queries: it is for message routing only"
 	}
 	return "no function " + function + ": there are IS_DEFINED, STARTSWITH and ENDSWITH"
+}
+
+// unselectable returns why a function cannot be selected.
+func unselectable(function string) string {
+	switch function {
+	case "IS_DEFINED", "STARTSWITH", "ENDSWITH":
+		return function + " cannot be selected: it belongs to a condition"
+	}
+	if isRouting(function) {
+		return "the hub refuses " + function + " in twin queries: it is for message routing only"
+	}
+	return "no function " + function + ": COUNT, AVG, SUM, MIN and MAX can be selected"
+}
+
+// isRouting reports whether a function is one that messages are routed by, and
+// twins cannot be asked for.
+func isRouting(function string) bool {
+	switch function {
+	case "ABS", "EXP", "POWER", "SQUARE", "CEILING", "FLOOR", "SIGN", "SQRT", "AS_NUMBER", "IS_ARRAY", "IS_BOOL",
+		"IS_NULL", "IS_NUMBER", "IS_OBJECT", "IS_PRIMITIVE", "IS_STRING", "CONCAT", "LENGTH", "LOWER", "UPPER",
+		"SUBSTRING", "INDEX_OF", "CONTAINS", "STARTS_WITH", "ENDS_WITH":
+		return true
+	}
+	return false
+}
+
+// absent returns what to do instead of a word that queries know elsewhere.
+func absent(t token) (why string, ok bool) {
+	if t.kind != tokenName || t.bracketed {
+		return "", false
+	}
+	switch strings.ToUpper(t.text) {
+	case "ORDER":
+		return "there is no ORDER BY: rows come in the order of the hub", true
+	case "HAVING":
+		return "there is no HAVING: choose among the groups that come back", true
+	case "JOIN":
+		return "there is no JOIN: a query reads one source", true
+	case "LIMIT":
+		return "there is no LIMIT: write TOP after SELECT", true
+	case "OFFSET":
+		return "there is no OFFSET: results come in pages", true
+	case "LIKE":
+		return "there is no LIKE: there are STARTSWITH and ENDSWITH", true
+	case "BETWEEN":
+		return "there is no BETWEEN: write >= and <=", true
+	case "IS":
+		return "there is no IS: write = null, or IS_DEFINED", true
+	}
+	return "", false
 }

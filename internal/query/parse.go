@@ -73,31 +73,29 @@ func (p *parser) expect(symbol, why string) error {
 	return nil
 }
 
-// condition parses an expression that reaches to the end.
-func (p *parser) condition() (node, error) {
-	root, err := p.expression(precOr)
-	if err != nil {
-		return nil, err
-	}
-	if p.token.kind != tokenEnd {
-		return nil, p.afterExpression()
-	}
-	return root, nil
-}
-
 // afterExpression says why an expression cannot go on with the present token.
-func (p *parser) afterExpression() error {
+func (p *parser) afterExpression(want string) error {
+	if err := p.absent(); err != nil {
+		return err
+	}
 	switch t := p.token; {
 	case t.is(tokenKeyword, "NOT"):
 		return p.fail(t.off, "NOT cannot stand here: write NIN for NOT IN, and NOT before the whole comparison")
 	case t.kind == tokenText && t.off > 0 && p.lexer.src[t.off-1] == p.lexer.src[t.off]:
 		return p.fail(t.off, `a quote inside a string is written \%c`, p.lexer.src[t.off])
-	case t.is(tokenKeyword, "GROUP"):
-		return p.fail(t.off, "GROUP BY is not supported")
 	case t.is(tokenSymbol, "(") || t.kind == tokenInvalid:
 		return p.unexpected("an operator")
 	}
-	return p.unexpected("AND, OR or the end")
+	return p.unexpected(want)
+}
+
+// absent says that the present word belongs to other query languages, if it
+// does.
+func (p *parser) absent() error {
+	if why, ok := absent(p.token); ok {
+		return p.fail(p.token.off, "%s", why)
+	}
+	return nil
 }
 
 // expression parses operands joined by operators that bind at least as
@@ -293,6 +291,21 @@ func (p *parser) attribute() (node, error) {
 
 // path parses the rest of a path of which first has been read.
 func (p *parser) path(first token) (*path, error) {
+	names, err := p.names(first)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.resolve(first.off, names); err != nil {
+		return nil, err
+	}
+	if p.source == DeviceJobs {
+		names = names[2:]
+	}
+	return &path{names}, nil
+}
+
+// names reads the rest of a path as it is written.
+func (p *parser) names(first token) ([]string, error) {
 	names := []string{first.text}
 	for p.accept(tokenSymbol, ".") {
 		if p.token.kind != tokenName {
@@ -301,16 +314,22 @@ func (p *parser) path(first token) (*path, error) {
 		names = append(names, p.token.text)
 		p.advance()
 	}
+	return names, nil
+}
+
+// resolve checks that a path is one of the source, and gives its names their
+// documented spelling.
+func (p *parser) resolve(off int, names []string) error {
 	switch {
 	case p.source == DeviceJobs && !hasJobsPrefix(names):
-		return nil, p.fail(first.off, "attributes of device jobs begin with %s", jobsPrefix)
+		return p.fail(off, "attributes of device jobs begin with %s", jobsPrefix)
 	case p.source == DeviceJobs:
 		names = names[2:]
 	case strings.EqualFold(names[0], "devices"):
-		return nil, p.fail(first.off, "attributes of devices have no prefix: write tags.…, not devices.tags.…")
+		return p.fail(off, "attributes of devices have no prefix: write tags.…, not devices.tags.…")
 	}
 	normalize(p.source, names)
-	return &path{names}, nil
+	return nil
 }
 
 func (p *parser) badName() error {

@@ -95,6 +95,23 @@ func TestQueryPrintsOneForm(t *testing.T) {
 		"SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'j' AND devices.jobs.createdDateTimeUtc > '2016-09-01'", query.DeviceJobs)
 	check("SELECT * FROM devices.jobs WHERE IS_DEFINED(devices.jobs.error) AND devices.jobs.outcome.[[a b]] IN [1]",
 		"SELECT * FROM devices.jobs WHERE IS_DEFINED(devices.jobs.error) AND devices.jobs.outcome.[[a b]] IN [1]", query.DeviceJobs)
+
+	check("select top 5 * from devices where tags.a=1", "SELECT TOP 5 * FROM devices WHERE tags.a = 1", query.Devices)
+	check("SELECT TOP 007 deviceId FROM Devices.Modules WHERE ModuleId='m'", "SELECT TOP 7 deviceId FROM devices.modules WHERE moduleId = 'm'", query.Modules)
+	check("SELECT * FROM devices.[[modules]]", "SELECT * FROM devices.modules", query.Modules)
+	check("SELECT DeviceId,Properties.Reported.fw as version FROM devices", "SELECT deviceId, properties.reported.fw AS version FROM devices", query.Devices)
+	check("SELECT DeviceId AS deviceId, tags.a AS a FROM devices", "SELECT deviceId, tags.a FROM devices", query.Devices)
+	check("SELECT tags.[[group]], tags.[[x-y]] AS [[top]], tags AS [[a \"b\"]] FROM devices",
+		"SELECT tags.[[group]], tags.[[x-y]] AS [[top]], tags AS [[a \"b\"]] FROM devices", query.Devices)
+	check("SELECT distinct FROM devices", "SELECT distinct FROM devices", query.Devices) // an attribute
+	check("SELECT count() FROM devices", "SELECT COUNT() FROM devices", query.Devices)
+	check("SELECT Count ( ) as n, avg(tags.a), SUM( tags.[[b c]] ) AS total, min(VERSION), Max(version) AS max FROM devices",
+		"SELECT COUNT() AS n, AVG(tags.a), SUM(tags.[[b c]]) AS total, MIN(version), MAX(version) FROM devices", query.Devices)
+	check("SELECT [[COUNT]] FROM devices", "SELECT COUNT FROM devices", query.Devices) // an attribute too
+	check("SELECT properties.reported.status AS status,COUNT() AS n FROM devices WHERE tags.a>1 OR b group  by Properties.reported.status , tags.[[a.b]]",
+		"SELECT properties.reported.status, COUNT() AS n FROM devices WHERE tags.a > 1 OR b GROUP BY properties.reported.status, tags.[[a.b]]", query.Devices)
+	check("SELECT TOP 3 tags.a FROM devices GROUP BY tags.a", "SELECT TOP 3 tags.a FROM devices GROUP BY tags.a", query.Devices)
+	check("SELECT "+numbered(100)+" FROM devices GROUP BY "+numbered(100), "SELECT "+numbered(100)+" FROM devices GROUP BY "+numbered(100), query.Devices)
 }
 
 // checkSyntax compares a fault's place, written as the piece of the text that
@@ -146,7 +163,7 @@ func TestConditionErrorsHavePlaces(t *testing.T) {
 	check("a IN [[1]]", "[[1]]", "expected [")
 	check("1 IN [1]", "IN", "left of IN must be an attribute")
 	check("a + 1 IN [1]", "IN", "left of IN must be an attribute")
-	check("a GROUP BY b", "GROUP", "GROUP BY is not supported")
+	check("a GROUP BY b", "GROUP", "GROUP BY is no part of a condition")
 	check("a FOO b", "FOO", "expected AND, OR or the end")
 
 	check("a == 1", "== 1", "no operator ==: write =")
@@ -201,25 +218,51 @@ func TestQueryErrorsHavePlaces(t *testing.T) {
 	}
 	check("", "", "expected SELECT")
 	check("tags.a = 1", "tags", "expected SELECT")
-	check("SELECT", "", "expected *")
-	check("SELECT TOP 5 * FROM devices", "TOP", "TOP is not supported")
-	check("SELECT deviceId FROM devices", "deviceId", "not supported")
-	check("SELECT COUNT() AS n FROM devices", "COUNT", "not supported")
-	check("SELECT *, deviceId FROM devices", ", deviceId", "not supported")
+	check("SELECT", "", "expected *, an attribute or an aggregate")
 	check("SELECT * WHERE a = 1", "WHERE", "expected FROM")
-	check("SELECT * FROM c", "c", "expected devices or devices.jobs")
-	check("SELECT * FROM devices.modules", "modules", "not supported")
-	check("SELECT * FROM devices.twins", "twins", "expected devices or devices.jobs")
-	check("SELECT * FROM devices ORDER BY a", "ORDER", "expected WHERE or the end")
-	check("SELECT * FROM devices GROUP BY tags.a", "GROUP", "not supported")
-	check("SELECT * FROM devices WHERE a = 1 GROUP BY a", "GROUP", "not supported")
+	check("SELECT * FROM c", "c", "expected devices, devices.modules or devices.jobs")
+	check("SELECT * FROM devices.twins", "twins", "expected devices, devices.modules or devices.jobs")
+	check("SELECT * FROM devices.", "", "expected devices, devices.modules or devices.jobs")
+	check("SELECT * FROM devices d", "d", "expected WHERE, GROUP BY or the end")
+	check("SELECT * FROM devices WHERE a = 1 b", "b", "expected AND, OR, GROUP BY or the end")
 	check("SELECT * FROM devices WHERE", "", "expected an attribute")
 	check("SELECT * FROM devices WHERE *", "*", "expected an attribute")
 	check("SELECT * FROM devices.jobs WHERE jobId = 'a'", "jobId", "begin with devices.jobs.")
 	check("SELECT * FROM devices.jobs WHERE tags.a.b = 'a'", "tags", "begin with devices.jobs.")
 	check("SELECT * FROM devices.jobs WHERE devices.jobs = 'a'", "devices.jobs =", "begin with devices.jobs.")
 	check("SELECT * FROM devices.jobs WHERE STARTSWITH(devices.jobs.jobId, 'a')", "STARTSWITH", "does not work on device jobs")
+	check("SELECT * FROM devices.modules WHERE devices.modules.moduleId = 'a'", "devices.modules.moduleId", "no prefix")
 	check("SELECT * FROM devices WHERE a = 'x", "'x", "not closed")
+}
+
+func TestTargetsOfJobs(t *testing.T) {
+	check := func(src, want string, source query.Source) {
+		t.Helper()
+		for _, s := range []string{src, want} {
+			c, err := query.ParseTarget(s)
+			if err != nil {
+				t.Errorf("ParseTarget(%q): %v", s, err)
+			} else if c.String() != want || c.Source() != source {
+				t.Errorf("ParseTarget(%q) = %q on %s, want %q on %s", s, c, c.Source(), want, source)
+			}
+		}
+	}
+	check("*", "*", query.Devices)
+	check("DeviceId='a'", "deviceId = 'a'", query.Devices)
+	check("from Devices.Modules where ModuleId = 'm'", "FROM devices.modules WHERE moduleId = 'm'", query.Modules)
+	refused := func(src, place, msg string) {
+		t.Helper()
+		_, err := query.ParseTarget(src)
+		checkSyntax(t, err, src, place, msg)
+	}
+	refused("FROM devices WHERE a = 1", "FROM", "only FROM devices.modules")
+	refused("FROM devices.jobs WHERE devices.jobs.jobId = 'a'", "FROM", "only FROM devices.modules")
+	refused("FROM devices.modules", "", "expected WHERE")
+	refused("FROM devices.modules WHERE", "", "expected an attribute")
+	refused("FROM devices.modules WHERE *", "*", "expected an attribute")
+	refused("FROM devices.modules WHERE a = 1 GROUP BY a", "GROUP", "no part of a condition")
+	refused("SELECT * FROM devices", "SELECT", "a whole query stands")
+	refused("", "", "* matches every device")
 }
 
 func TestSyntaxErrorDrawsThePlace(t *testing.T) {

@@ -1,6 +1,9 @@
 package query
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // printer writes nodes in canonical form: keywords in upper case, strings in
 // single quotes, one space around operators, and no brackets or parentheses
@@ -100,7 +103,11 @@ func (n *path) print(p *printer) {
 	if p.source == DeviceJobs {
 		p.write(jobsPrefix)
 	}
-	for i, name := range n.names {
+	p.names(n.names)
+}
+
+func (p *printer) names(names []string) {
+	for i, name := range names {
 		if i > 0 {
 			p.write(".")
 		}
@@ -109,6 +116,50 @@ func (n *path) print(p *printer) {
 		} else {
 			p.write("[[", name, "]]")
 		}
+	}
+}
+
+func (p *printer) query(q *Query) {
+	p.write("SELECT ")
+	if q.Top > 0 {
+		p.write("TOP ", strconv.Itoa(q.Top), " ")
+	}
+	if q.Whole() {
+		p.write("*")
+	}
+	for i := range q.columns {
+		if i > 0 {
+			p.write(", ")
+		}
+		p.column(&q.columns[i])
+	}
+	p.write(" FROM ", q.Source.String())
+	if q.Where != nil {
+		p.write(" WHERE ")
+		q.Where.root.print(p)
+	}
+	for i, path := range q.groupBy {
+		separator := " GROUP BY "
+		if i > 0 {
+			separator = ", "
+		}
+		p.write(separator)
+		p.names(path)
+	}
+}
+
+// column prints a column, with its alias if it needs one.
+func (p *printer) column(c *column) {
+	if c.aggregate != aggregateNone {
+		p.write(aggregateTexts[c.aggregate], "(")
+	}
+	p.names(c.path)
+	if c.aggregate != aggregateNone {
+		p.write(")")
+	}
+	if c.name != c.usual() {
+		p.write(" AS ")
+		p.names([]string{c.name})
 	}
 }
 

@@ -8,81 +8,108 @@ type Source uint8
 // The sources.
 const (
 	Devices    Source = iota // the twins of all devices
+	Modules                  // the twins of all modules
 	DeviceJobs               // the rows of jobs, one a device
 )
 
-// String returns the source as it is written after FROM.
-func (s Source) String() string {
-	if s == DeviceJobs {
-		return "devices.jobs"
-	}
-	return "devices"
-}
+var sourceTexts = [...]string{"devices", "devices.modules", "devices.jobs"}
 
-// Query is a whole statement.
+// String returns the source as it is written after FROM.
+func (s Source) String() string { return sourceTexts[s] }
+
+// Query is a whole statement. It is safe for concurrent use.
 type Query struct {
 	Source Source
+	Top    int        // how many rows at most; 0 = all
 	Where  *Condition // nil if there is none: all rows
+
+	columns []column // nil for *
+	groupBy [][]string
 }
 
-// String returns the query in canonical form.
-func (q *Query) String() string {
-	text := "SELECT * FROM " + q.Source.String()
-	if q.Where != nil {
-		text += " WHERE " + q.Where.String()
+// Whole reports whether the query yields the rows of its source as they are:
+// SELECT *.
+func (q *Query) Whole() bool { return q.columns == nil }
+
+// Grouped reports whether each row of the result stands for many of the
+// source, because of aggregates or GROUP BY. Groups makes such rows, AppendRow
+// the others.
+func (q *Query) Grouped() bool {
+	return len(q.groupBy) > 0 || len(q.columns) > 0 && q.columns[0].isGrouped()
+}
+
+// AppendRow appends the row that the query's list makes of a row of the
+// source, which is a valid JSON object: an object too, without the attributes
+// that are not there.
+func (q *Query) AppendRow(dst, row []byte) []byte {
+	m := members{dst: append(dst, '{')}
+	for i := range q.columns {
+		c := &q.columns[i]
+		if value := Raw(row, c.path); value != nil {
+			m.begin(c)
+			m.dst = append(m.dst, value...)
+		}
 	}
-	return text
+	return append(m.dst, '}')
 }
 
-// Parse parses SELECT * FROM devices or devices.jobs, with or without a WHERE
-// clause. What else the hub's language has (projections, aggregates, GROUP BY,
-// TOP, devices.modules) is refused as not supported. The error is a
-// *SyntaxError.
+// String returns the query in canonical form. It parses back to the same
+// query, unless the source text was so near the limit that this longer form
+// goes beyond it.
+func (q *Query) String() string {
+	p := printer{source: q.Source}
+	p.query(q)
+	return string(p.dst)
+}
+
+// Parse parses a whole statement. What it does not hold for its source is
+// refused, as are columns of the same name. The error is a *SyntaxError.
 func Parse(s string) (*Query, error) {
 	p, err := newParser(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.selection(); err != nil {
+	list, err := p.selection()
+	if err != nil {
 		return nil, err
 	}
 	if p.source, err = p.from(); err != nil {
 		return nil, err
 	}
-	q := &Query{Source: p.source}
-	switch {
-	case p.accept(tokenKeyword, "WHERE"):
-		root, err := p.condition()
+	q := &Query{Source: p.source, Top: list.top}
+	if err := p.columns(q, list); err != nil {
+		return nil, err
+	}
+	if p.accept(tokenKeyword, "WHERE") {
+		root, err := p.expression(precOr)
 		if err != nil {
 			return nil, err
 		}
+		if p.token.kind != tokenEnd && !p.token.is(tokenKeyword, "GROUP") {
+			return nil, p.afterExpression("AND, OR, GROUP BY or the end")
+		}
 		q.Where = newCondition(p.source, root)
-	case p.token.is(tokenKeyword, "GROUP"):
-		return nil, p.fail(p.token.off, "GROUP BY is not supported")
-	case p.token.kind != tokenEnd:
-		return nil, p.unexpected("WHERE or the end")
 	}
-	return q, nil
+	if p.token.is(tokenKeyword, "GROUP") {
+		if err := p.groups(q, list); err != nil {
+			return nil, err
+		}
+	}
+	if p.token.kind != tokenEnd {
+		return nil, p.afterClause(q)
+	}
+	return q, p.checkGroups(q, list)
 }
 
-// selection reads SELECT *.
-func (p *parser) selection() error {
-	if !p.accept(tokenKeyword, "SELECT") {
-		return p.unexpected("SELECT")
+// afterClause says why a query cannot go on with the present token.
+func (p *parser) afterClause(q *Query) error {
+	if err := p.absent(); err != nil {
+		return err
 	}
-	if p.token.is(tokenKeyword, "TOP") {
-		return p.fail(p.token.off, "TOP is not supported")
+	if len(q.groupBy) > 0 {
+		return p.unexpected("a comma or the end")
 	}
-	if p.token.kind == tokenName {
-		return p.fail(p.token.off, "not supported: only * can be selected, not single attributes or aggregates")
-	}
-	if !p.accept(tokenSymbol, "*") {
-		return p.unexpected("*")
-	}
-	if p.token.is(tokenSymbol, ",") {
-		return p.fail(p.token.off, "not supported: only * can be selected")
-	}
-	return nil
+	return p.unexpected("WHERE, GROUP BY or the end")
 }
 
 // from reads FROM and the source.
@@ -90,7 +117,7 @@ func (p *parser) from() (Source, error) {
 	if !p.accept(tokenKeyword, "FROM") {
 		return 0, p.unexpected("FROM")
 	}
-	const want = "devices or devices.jobs"
+	const want = "devices, devices.modules or devices.jobs"
 	if p.token.kind != tokenName || !strings.EqualFold(p.token.text, "devices") {
 		return 0, p.unexpected(want)
 	}
@@ -98,13 +125,11 @@ func (p *parser) from() (Source, error) {
 	if !p.accept(tokenSymbol, ".") {
 		return Devices, nil
 	}
-	part := p.token
-	switch {
-	case part.kind == tokenName && strings.EqualFold(part.text, "jobs"):
-		p.advance()
-		return DeviceJobs, nil
-	case part.kind == tokenName && strings.EqualFold(part.text, "modules"):
-		return 0, p.fail(part.off, "devices.modules is not supported")
+	for _, source := range [...]Source{Modules, DeviceJobs} {
+		if p.token.kind == tokenName && strings.EqualFold("devices."+p.token.text, source.String()) {
+			p.advance()
+			return source, nil
+		}
 	}
 	return 0, p.unexpected(want)
 }
@@ -116,25 +141,61 @@ func ParseCondition(s string) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.token.is(tokenKeyword, "FROM") {
+		return nil, p.fail(p.token.off, "FROM is not supported: a condition is about devices")
+	}
+	return p.wholeCondition()
+}
+
+// ParseTarget parses the condition of a job as the hub takes it: one on
+// devices, or FROM devices.modules WHERE and one on modules. The error is a
+// *SyntaxError.
+func ParseTarget(s string) (*Condition, error) {
+	p, err := newParser(s)
+	if err != nil {
+		return nil, err
+	}
+	from := p.token
+	if !from.is(tokenKeyword, "FROM") {
+		return p.wholeCondition()
+	}
+	if p.source, err = p.from(); err != nil {
+		return nil, err
+	}
+	if p.source != Modules {
+		return nil, p.fail(from.off, "only FROM devices.modules can stand here: leave out everything up to WHERE")
+	}
+	if !p.accept(tokenKeyword, "WHERE") {
+		return nil, p.unexpected("WHERE")
+	}
+	return p.wholeCondition()
+}
+
+// wholeCondition parses a condition that reaches to the end.
+func (p *parser) wholeCondition() (*Condition, error) {
 	switch t := p.token; {
 	case t.is(tokenKeyword, "SELECT"):
 		return nil, p.fail(t.off, "a whole query stands where only its condition belongs: leave out everything up to WHERE")
 	case t.is(tokenKeyword, "WHERE"):
 		return nil, p.fail(t.off, "the word WHERE is not part of the condition: leave it out")
-	case t.is(tokenKeyword, "FROM"):
-		return nil, p.fail(t.off, "FROM is not supported: a condition is about devices")
-	case t.is(tokenSymbol, "*"):
+	case t.is(tokenSymbol, "*") && p.source == Devices:
 		p.advance()
 		if p.token.kind != tokenEnd {
 			return nil, p.unexpected("the end after *")
 		}
 		return newCondition(Devices, nil), nil
-	case t.kind == tokenEnd:
+	case t.kind == tokenEnd && p.source == Devices:
 		return nil, p.fail(t.off, "expected a condition, found nothing: * matches every device")
 	}
-	root, err := p.condition()
+	root, err := p.expression(precOr)
 	if err != nil {
 		return nil, err
 	}
-	return newCondition(Devices, root), nil
+	if p.token.is(tokenKeyword, "GROUP") {
+		return nil, p.fail(p.token.off, "GROUP BY is no part of a condition: it belongs to a whole query")
+	}
+	if p.token.kind != tokenEnd {
+		return nil, p.afterExpression("AND, OR or the end")
+	}
+	return newCondition(p.source, root), nil
 }
