@@ -131,7 +131,7 @@ func (v *snapshot) appendTwin(dst []byte) []byte {
 	return append(v.reported.appendService(dst), `},"capabilities":{"iotEdge":false}}`...)
 }
 
-// Value returns the attribute of that path.
+// Value returns the attribute of that path, the same as appendTwin shows.
 func (v *snapshot) Value(path []string) query.Value {
 	if len(path) == 0 {
 		return query.Value{}
@@ -164,6 +164,8 @@ func (v *snapshot) Value(path []string) query.Value {
 		return query.Number(0)
 	case "tags", "properties", "capabilities":
 		return query.Object()
+	case "modelId", "x509Thumbprint":
+		return query.Lookup(v.appendTwin(nil), path)
 	}
 	return query.Value{}
 }
@@ -172,6 +174,8 @@ func (v *snapshot) nested(path []string) query.Value {
 	switch path[0] {
 	case "tags":
 		return query.Lookup(v.tags, path[1:])
+	case "x509Thumbprint":
+		return query.Lookup(v.appendTwin(nil), path)
 	case "properties":
 		switch path[1] {
 		case "desired":

@@ -254,7 +254,7 @@ func TestTwinJobOverLimit(t *testing.T) {
 // A condition that does not parse is no reason to refuse the job: the job fails.
 func TestJobBadCondition(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
-		for i, condition := range []string{"tags.site =", "SELECT * FROM devices", "FROM devices.modules WHERE deviceId = 'a'"} {
+		for i, condition := range []string{"tags.site =", "SELECT * FROM devices", "FROM devices WHERE deviceId = 'a'"} {
 			id := fmt.Sprintf("job-%d", i)
 			schedule(t, s, id, methodJob(condition, time.Hour, 60))
 			wantsJob(t, s, id, iothub.JobFailed)
@@ -267,8 +267,12 @@ func TestJobBadCondition(t *testing.T) {
 
 func TestJobOfNobody(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
-		schedule(t, s, "job-1", methodJob("deviceId = 'nobody'", 0, 60))
-		wantsJob(t, s, "job-1", iothub.JobCompleted, 0, 0, 0, 0, 0)
+		register(t, s, "dev1")
+		for i, condition := range []string{"deviceId = 'nobody'", "FROM devices.modules WHERE deviceId = 'dev1'"} {
+			id := fmt.Sprintf("job-%d", i)
+			schedule(t, s, id, methodJob(condition, 0, 60))
+			wantsJob(t, s, id, iothub.JobCompleted, 0, 0, 0, 0, 0)
+		}
 	})
 }
 
@@ -474,6 +478,8 @@ func TestJobQueries(t *testing.T) {
 		count(" WHERE devices.jobs.status = 'failed'", 100, 1)
 		count(" WHERE devices.jobs.jobType = 'scheduleUpdateTwin' AND devices.jobs.createdTimeUtc > '1999-09-01'", 100, 450)
 		count(" WHERE devices.jobs.createdDateTimeUtc > '2000-09-01'", 100, 0)
+		count(" WHERE devices.jobs.error.code = 'DeviceNotOnline' AND NOT IS_DEFINED(devices.jobs.outcome)", 100, 1)
+		count(" WHERE IS_DEFINED(devices.jobs.error.none) OR IS_DEFINED(devices.jobs.none)", 100, 0)
 		count(" WHERE devices.jobs.jobId IN ['job-0','job-2'] AND devices.jobs.deviceId = 'dev-00149'", 1, 2)
 
 		list := func(filter string, headers ...string) (jobs []string, next string) {

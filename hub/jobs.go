@@ -90,10 +90,10 @@ type jobRow struct {
 	row *row // a copy
 }
 
-// Value returns the attribute of that path.
+// Value returns the attribute of that path, the same as append shows.
 func (r *jobRow) Value(path []string) query.Value {
 	if len(path) != 1 {
-		return query.Value{}
+		return query.Lookup(r.append(nil), path)
 	}
 	switch path[0] {
 	case "deviceId":
@@ -113,7 +113,7 @@ func (r *jobRow) Value(path []string) query.Value {
 	case "lastUpdatedDateTimeUtc":
 		return timeValue(r.updated())
 	}
-	return query.Value{}
+	return query.Lookup(r.append(nil), path)
 }
 
 var rowStatusNames = [...]string{

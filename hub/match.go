@@ -16,18 +16,27 @@ type matcher struct {
 
 // matches says whether a device exists and the condition selects it.
 func (m *matcher) matches(d *device) bool {
+	if m.where == nil {
+		return !d.isGone()
+	}
+	return m.selects(d)
+}
+
+// selects is matches, and the device is the matcher's row afterwards: as it was when it was selected.
+func (m *matcher) selects(d *device) bool {
 	if d.isGone() {
 		return false
-	}
-	if m.where == nil {
-		return true
 	}
 	d.snapshot(&m.row)
 	return m.where.Match(&m.row)
 }
 
-// candidates returns the devices registered after seq that a condition could select, in order of registration.
-func (h *Hub) candidates(where *query.Condition, seq uint64) []*device {
+// candidates returns the devices registered after seq that a condition could select, in order of registration. There
+// are no modules.
+func (h *Hub) candidates(source query.Source, where *query.Condition, seq uint64) []*device {
+	if source != query.Devices {
+		return nil
+	}
 	if where != nil {
 		if ids, ok := where.DeviceIDs(); ok {
 			return h.named(ids, seq)
@@ -51,7 +60,7 @@ func (h *Hub) named(ids []string, seq uint64) []*device {
 func (h *Hub) match(ctx context.Context, where *query.Condition) ([]*device, error) {
 	var found []*device
 	m := matcher{where: where}
-	for _, d := range h.candidates(where, 0) {
+	for _, d := range h.candidates(where.Source(), where, 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

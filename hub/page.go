@@ -1,33 +1,36 @@
 package hub
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 
-	"muster/internal/query"
 	"muster/iothub"
 )
 
 // maxPage is the largest page of a query, and the usual one.
 const maxPage = 100
 
-// cursor is where a page ends: after that device; or before that row of that job. It names places in an order that
-// changes of twins and jobs do not disturb, so that pages neither repeat nor skip.
+// maxPageBytes ends a page before it has all its items: one more begins only below that size.
+const maxPageBytes = 4 << 20
+
+// cursor is where a page ends: after that device, before that row of that job, or after the group of that key. It names
+// places in an order that changes of twins and jobs do not disturb, so that pages neither repeat nor skip.
 type cursor struct {
-	seq uint64 // of a device or job
-	row uint64
+	seq   uint64 // of a device or job
+	row   uint64
+	given uint64 // items on all pages so far, for TOP
+	key   []byte
 }
 
 // token returns the cursor as a continuation token of a query, opaque to clients.
 func (c cursor) token(text string) string {
 	b := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(text)))
-	b = binary.AppendUvarint(binary.AppendUvarint(b, c.seq), c.row)
+	b = binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(b, c.seq), c.row), c.given)
+	b = append(b, c.key...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
@@ -37,21 +40,26 @@ func parseCursor(token, text string) (c cursor, ok bool) {
 		return cursor{}, true
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) < 6 || binary.BigEndian.Uint32(b) != crc32.ChecksumIEEE([]byte(text)) {
+	if err != nil || len(b) < 4 || binary.BigEndian.Uint32(b) != crc32.ChecksumIEEE([]byte(text)) {
 		return cursor{}, false
 	}
-	seq, n := binary.Uvarint(b[4:])
-	if n <= 0 {
-		return cursor{}, false
+	b = b[4:]
+	for _, number := range [...]*uint64{&c.seq, &c.row, &c.given} {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			return cursor{}, false
+		}
+		*number, b = n, b[size:]
 	}
-	row, m := binary.Uvarint(b[4+n:])
-	return cursor{seq, row}, m > 0 && row <= math.MaxInt32
+	c.key = b
+	return c, c.row <= math.MaxInt32 && c.given <= math.MaxInt32
 }
 
 // page is a request for a page of a query, and the answer to it while it is put together.
 type page struct {
 	text  string // what the continuation token belongs to
 	size  int
+	last  bool // size is all that may come at all
 	start cursor
 
 	body  []byte // a JSON array without its end
@@ -76,12 +84,30 @@ func newPage(header http.Header, text string) (*page, *iothub.Error) {
 	return p, nil
 }
 
+// limit lets no more than top items come on all pages together; 0 is no limit.
+func (p *page) limit(top int) {
+	if left := max(0, top-int(p.start.given)); top > 0 && left <= p.size {
+		p.size, p.last = left, true
+	}
+}
+
+// full reports whether the page has no room for one more item.
+func (p *page) full() bool {
+	return p.items >= p.size || len(p.body) >= maxPageBytes && p.items > 0
+}
+
+// done reports whether there is neither room for one more item nor a page after this one.
+func (p *page) done() bool { return p.last && p.items >= p.size }
+
 // room reports whether the page has room for an item, which begins at that cursor; if not, the next page begins there.
 func (p *page) room(at cursor) bool {
-	if p.items < p.size {
+	if !p.full() {
 		return true
 	}
-	p.next = &at
+	if !p.done() {
+		at.given = p.start.given + uint64(p.items)
+		p.next = &at
+	}
 	return false
 }
 
@@ -93,66 +119,10 @@ func (p *page) begin() {
 	p.items++
 }
 
-// devices fills the page with the twins that a condition selects.
-func (h *Hub) devices(ctx context.Context, p *page, where *query.Condition) *iothub.Error {
-	last := p.start.seq
-	m := matcher{where: where}
-	for _, d := range h.candidates(where, p.start.seq) {
-		if h.stopped(ctx) {
-			return errClosed()
-		}
-		if !m.matches(d) {
-			continue
-		}
-		if !p.room(cursor{seq: last}) {
-			return nil
-		}
-		p.begin()
-		d.snapshot(&m.row)
-		p.body = m.row.appendTwin(p.body)
-		last = d.seq
+func (p *page) reply(itemType string) reply {
+	a := reply{body: append(p.body, ']'), itemType: itemType}
+	if p.next != nil {
+		a.next = p.next.token(p.text)
 	}
-	return nil
-}
-
-// deviceJobs fills the page with the job rows that a condition selects.
-func (h *Hub) deviceJobs(ctx context.Context, p *page, where *query.Condition) *iothub.Error {
-	ids, limited := where.JobIDs()
-	for _, j := range h.jobs.from(p.start.seq) {
-		if limited && !slices.Contains(ids, j.spec.id) {
-			continue
-		}
-		first := 0
-		if j.seq == p.start.seq {
-			first = int(p.start.row)
-		}
-		if more, err := j.appendRows(ctx, p, where, first); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// appendRows fills the page with rows of one job; it reports false when the page is full.
-func (j *job) appendRows(ctx context.Context, p *page, where *query.Condition, first int) (bool, *iothub.Error) {
-	var space [64]row
-	r := &jobRow{job: j}
-	for rows := j.chunk(first, space[:]); len(rows) > 0; rows = j.chunk(first, space[:]) {
-		if j.hub.stopped(ctx) {
-			return false, errClosed()
-		}
-		for i := range rows {
-			r.row = &rows[i]
-			if !where.Match(r) {
-				continue
-			}
-			if !p.room(cursor{j.seq, uint64(first + i)}) {
-				return false, nil
-			}
-			p.begin()
-			p.body = r.append(p.body)
-		}
-		first += len(rows)
-	}
-	return true, nil
+	return a
 }

@@ -63,7 +63,7 @@ func newJobSpec(doc *iothub.JobRequest, id string, now time.Time) (jobSpec, *iot
 		spec.start = now.Add(ahead) // has now's monotonic reading, and ends after 292 years
 		spec.asked = doc.StartTime
 	}
-	spec.where, spec.whereErr = query.ParseCondition(doc.QueryCondition)
+	spec.where, spec.whereErr = query.ParseTarget(doc.QueryCondition)
 	var err *iothub.Error
 	switch doc.Type {
 	case iothub.JobMethod:

@@ -425,7 +425,7 @@ func TestQueries(t *testing.T) {
 		tests("authenticationType = 'sas' AND capabilities.iotEdge = false AND IS_DEFINED(properties.reported.fw)", 2)
 		tests("tags.nothing != 'x'")
 		tests("IS_DEFINED(moduleId)")
-		for _, bad := range []string{"", "SELECT", "SELECT * FROM nowhere", "SELECT * FROM devices WHERE", "SELECT deviceId FROM devices", "SELECT COUNT() FROM devices"} {
+		for _, bad := range []string{"", "SELECT", "SELECT * FROM nowhere", "SELECT * FROM devices WHERE", "SELECT deviceId, deviceId FROM devices", "SELECT COUNT() FROM devices.jobs"} {
 			a := rest(t, s, "POST /devices/query", fmt.Sprintf(`{"query":%q}`, bad))
 			refused(t, bad, a, iothub.CodeArgumentInvalid)
 			if !strings.Contains(a.body, ";The query is invalid") {

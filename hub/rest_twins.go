@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"muster/internal/query"
 	"muster/iothub"
 )
 
@@ -42,43 +41,6 @@ func (h *Hub) changeTwin(r *request, replace bool) (reply, *iothub.Error) {
 		return reply{}, err
 	}
 	return d.twinReply(), nil
-}
-
-// runQuery answers a query with one page of rows.
-func (h *Hub) runQuery(r *request) (reply, *iothub.Error) {
-	var doc struct {
-		Query string `json:"query"`
-	}
-	if err := r.decode(&doc); err != nil {
-		return reply{}, err
-	}
-	q, parseErr := query.Parse(doc.Query)
-	if parseErr != nil {
-		return reply{}, errArgument("The query is invalid: " + parseErr.Error())
-	}
-	p, err := newPage(r.Header, doc.Query)
-	if err != nil {
-		return reply{}, err
-	}
-	itemType := "Twin"
-	if q.Source == query.DeviceJobs {
-		itemType = "DeviceJob"
-		err = h.deviceJobs(r.Context(), p, q.Where)
-	} else {
-		err = h.devices(r.Context(), p, q.Where)
-	}
-	if err != nil {
-		return reply{}, err
-	}
-	return p.reply(itemType), nil
-}
-
-func (p *page) reply(itemType string) reply {
-	a := reply{body: append(p.body, ']'), itemType: itemType}
-	if p.next != nil {
-		a.next = p.next.token(p.text)
-	}
-	return a
 }
 
 // maxMethodName bounds a method's name, in bytes.
