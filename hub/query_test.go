@@ -235,6 +235,21 @@ func wantsRows(t *testing.T, got []string, steady map[string]bool, limited bool,
 	}
 }
 
+func TestDeletedDevicesAreNoRows(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, ids(5)...)
+		rest(t, s, "DELETE /devices/dev-00001", "")
+		for sql, want := range map[string]string{
+			"SELECT deviceId FROM devices WHERE deviceId <= 'dev-00002'": `[{"deviceId":"dev-00000"},{"deviceId":"dev-00002"}]`,
+			"SELECT COUNT() AS n FROM devices":                           `[{"n":4}]`,
+		} {
+			if a, _ := queryPage(t, s, sql, 100, ""); a.body != want {
+				t.Errorf("%s: %s, want %s", sql, a.body, want)
+			}
+		}
+	})
+}
+
 // A page with TOP is known to be the last one.
 func TestTopEndsWithoutAToken(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {

@@ -168,7 +168,8 @@ func groupable(v any) any {
 }
 
 // pages evaluates a grouped query page by page.
-func pages(q *query.Query, rows []doc, size int) (all []string) {
+func pages(t *rapid.T, q *query.Query, rows []doc, size int) (all []string) {
+	t.Helper()
 	var after []byte
 	for {
 		groups := q.Groups(after, size+1)
@@ -178,6 +179,9 @@ func pages(q *query.Query, rows []doc, size int) (all []string) {
 			}
 		}
 		page := groups.Rows()
+		if len(page) > size+1 {
+			t.Fatalf("%d groups are kept, want at most %d", len(page), size+1)
+		}
 		for _, group := range page[:min(size, len(page))] {
 			all = append(all, string(group.Append(nil)))
 		}
@@ -215,7 +219,7 @@ func TestRowsAgreeWithANaiveEvaluator(t *testing.T) {
 		want := sorted(t, s.rows(docs), s.grouped)
 		for _, q := range []*query.Query{q, again} {
 			var got []any
-			for _, row := range yielded(q, rows, rapid.IntRange(1, 4).Draw(t, "page")) {
+			for _, row := range yielded(t, q, rows, rapid.IntRange(1, 4).Draw(t, "page")) {
 				got = append(got, decoded(t, row))
 			}
 			if diff := cmp.Diff(want, sorted(t, got, s.grouped)); diff != "" {
@@ -225,9 +229,10 @@ func TestRowsAgreeWithANaiveEvaluator(t *testing.T) {
 	})
 }
 
-func yielded(q *query.Query, rows []doc, size int) (all []string) {
+func yielded(t *rapid.T, q *query.Query, rows []doc, size int) (all []string) {
+	t.Helper()
 	if q.Grouped() {
-		return pages(q, rows, size)
+		return pages(t, q, rows, size)
 	}
 	for _, row := range rows {
 		if q.Where.Match(row) {

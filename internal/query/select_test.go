@@ -218,6 +218,11 @@ func TestGroupsSortAsTheirValues(t *testing.T) {
 			t.Errorf("group %d is %s with a key of %d bytes, want …%s", i, got, len(row.Key()), want)
 		}
 	}
+	groups = q.Groups(nil, 1000)
+	groups.Add(fields{"tags.a": query.Number(math.Copysign(0, -1))})
+	if got := string(groups.Rows()[0].Append(nil)); got != `{"a":0,"count":1}` {
+		t.Errorf("the other zero is shown as %s", got)
+	}
 	long := func(s string) query.Value { return query.String(strings.Repeat("b", 4096) + s) }
 	groups = q.Groups(nil, 1000)
 	for range 2 {
