@@ -141,7 +141,7 @@ func (s *statement) rows(docs []any) []map[string]any {
 			if s.grouped && c.path != nil {
 				v = groupable(v)
 			}
-			if v != (any)(missing{}) {
+			if v != any(missing{}) {
 				row[c.name] = v
 			}
 		}

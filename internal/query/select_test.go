@@ -190,7 +190,8 @@ func TestLists(t *testing.T) {
 
 func TestGroupsSortAsTheirValues(t *testing.T) {
 	order := []query.Value{
-		{}, query.Null(), query.Bool(false), query.Bool(true),
+		{},
+		query.Null(), query.Bool(false), query.Bool(true),
 		query.Number(-1e308), query.Number(-2), query.Number(-1.5), query.Number(-5e-324), query.Number(0), query.Number(5e-324), query.Number(1), query.Number(1e308),
 		query.String(""), query.String("\x00"), query.String("\x00\x00"), query.String("\x00a"), query.String("\x01"), query.String("a"), query.String("a\x00"),
 		query.String("a\x00b"), query.String("a\x01"), query.String("ab"), query.String(strings.Repeat("b", 600)), query.String("b\u00ff"), query.String("c"),
