@@ -21,9 +21,9 @@ func Lookup(doc []byte, path []string) Value {
 	return valueAt(doc, i)
 }
 
-// Raw returns the piece of a valid JSON document that stands at path, nil if
+// raw returns the piece of a valid JSON document that stands at path, nil if
 // there is none. It is a view into doc.
-func Raw(doc []byte, path []string) []byte {
+func raw(doc []byte, path []string) []byte {
 	i := find(doc, path)
 	end := -1
 	if i >= 0 {

@@ -45,7 +45,7 @@ func (q *Query) AppendRow(dst, row []byte) []byte {
 	m := members{dst: append(dst, '{')}
 	for i := range q.columns {
 		c := &q.columns[i]
-		if value := Raw(row, c.path); value != nil {
+		if value := raw(row, c.path); value != nil {
 			m.begin(c)
 			m.dst = append(m.dst, value...)
 		}
