@@ -136,7 +136,7 @@ func (j *job) run() {
 		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
-		if j.hub.gate.wait(ctx) != nil {
+		if j.hub.throttle.awaitExecution(ctx) != nil || j.hub.gate.wait(ctx) != nil {
 			return
 		}
 		j.dispatch(i, &calls[i])
