@@ -131,12 +131,14 @@ func (j *job) run() {
 	}
 	j.hub.pacer.join(time.Now())
 	defer j.hub.pacer.leave()
+	turn := j.spec.start
 	calls := make([]call, len(devices)) // one block for all; released with the last row
 	for i := range devices {
 		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
-		if j.hub.throttle.awaitExecution(ctx) != nil || j.hub.gate.wait(ctx) != nil {
+		var err error
+		if turn, err = j.hub.throttle.awaitExecution(ctx, turn); err != nil || j.hub.gate.wait(ctx) != nil {
 			return
 		}
 		j.dispatch(i, &calls[i])

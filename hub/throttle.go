@@ -48,7 +48,7 @@ func newThrottle(tier Tier, units int) *throttle {
 	return &throttle{
 		registry: shaped(l.Registry), queries: shaped(l.Queries), methods: shaped(l.Methods),
 		reads: shaped(l.TwinReads), updates: shaped(l.TwinUpdates), jobs: shaped(l.Jobs), connects: shaped(l.Connects),
-		jobDevices: quota.NewMeter(l.JobDevices, quota.Steady(l.JobDevices)),
+		jobDevices: quota.NewMeter(l.JobDevices, quota.Steady()),
 		activeJobs: l.ActiveJobs, devices: l.Devices,
 	}
 }
@@ -158,16 +158,18 @@ func (c *conn) awaitConnect() error {
 	return nil
 }
 
-// awaitExecution lets a job's next execution wait for its turn; it returns an error if the context ends.
-func (t *throttle) awaitExecution(ctx context.Context) error {
+// awaitExecution lets a job's next execution wait for its turn, which it returns; it returns an error if the context ends.
+// last is the turn of the job's last execution, or its start: what was late is made up for.
+func (t *throttle) awaitExecution(ctx context.Context, last time.Time) (time.Time, error) {
 	if t == nil {
-		return nil
+		return last, nil
 	}
-	wait, _ := t.jobDevices.Take(time.Now(), 1) // refuses nothing
-	if wait == 0 {
-		return nil
+	wait, _ := t.jobDevices.Take(last, 1) // refuses nothing
+	turn := last.Add(wait)
+	if wait = time.Until(turn); wait <= 0 {
+		return turn, nil
 	}
-	return sleep(ctx, wait)
+	return turn, sleep(ctx, wait)
 }
 
 // maxActiveJobs returns how many jobs may be active at a time; 0 is any number.

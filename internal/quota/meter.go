@@ -25,11 +25,8 @@ const Patience = 30 * time.Second
 // Shaped lets what a limit allows in its period pass at once, and ten times as much wait.
 func Shaped(l Limit) Shape { return Shape{Burst: l.Count, Backlog: 10 * l.Count, Patience: Patience} }
 
-// Steady has no burst and refuses nothing: whoever takes goes on at the limit's rate. What a tenth of a second allows is
-// made up for, so that late timers do not slow it down.
-func Steady(l Limit) Shape {
-	return Shape{Burst: max(1, l.Count*float64(100*time.Millisecond)/float64(l.Per))}
-}
+// Steady has no burst and refuses nothing: whoever takes goes on at the limit's rate.
+func Steady() Shape { return Shape{Burst: 1} }
 
 // Meter is a token bucket with a backlog. It counts in time: drained is when all that was taken so far will have been
 // done at the limit's rate. A burst may run ahead of that, and the rest waits.

@@ -9,6 +9,7 @@ package quota
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -34,10 +35,11 @@ type Limit struct {
 
 // String returns the limit as in "10/s" and "100/min".
 func (l Limit) String() string {
-	if l.Per == time.Minute {
-		return fmt.Sprintf("%g/min", l.Count)
+	count, unit := l.Count, "/min"
+	if l.Per != time.Minute {
+		count, unit = l.Count/l.Per.Seconds(), "/s"
 	}
-	return fmt.Sprintf("%g/s", l.Count/l.Per.Seconds())
+	return strconv.FormatFloat(count, 'f', -1, 64) + unit
 }
 
 // Takes returns how long n operations take at the limit's rate.
