@@ -159,7 +159,7 @@ func (c *conn) awaitConnect() error {
 }
 
 // awaitExecution lets a job's next execution wait for its turn, which it returns; it returns an error if the context ends.
-// last is the turn of the job's last execution, or its start: what was late is made up for.
+// last is the turn of the job's last execution, or when it began: what was late is made up for.
 func (t *throttle) awaitExecution(ctx context.Context, last time.Time) (time.Time, error) {
 	if t == nil {
 		return last, nil
