@@ -97,7 +97,10 @@ func (r *run) headerOf() *report.Run {
 		Scenario: s.Name, Seed: s.Seed, Host: hostOf(),
 		Limits: report.Limits{Descriptors: int64(r.opts.Limits.Descriptors), Ports: int64(r.opts.Limits.Ports)},
 		Args:   r.opts.Args, Driver: r.opts.DriverName, StartedAt: r.clock.Epoch(), Warnings: s.Warnings,
-		Target: report.Target{Kind: "embedded", Transport: string(s.Target.Embedded.Transport), JobRate: s.Target.Embedded.JobRate},
+		Target: report.Target{
+			Kind: "embedded", Transport: string(s.Target.Embedded.Transport), JobRate: s.Target.Embedded.JobRate,
+			Tier: string(s.Target.Embedded.Tier), Units: s.Target.Embedded.Units,
+		},
 	}
 	for _, g := range s.Fleet {
 		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})

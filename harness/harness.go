@@ -22,6 +22,7 @@ import (
 
 	"muster/fleet"
 	"muster/fleet/paho"
+	"muster/hub"
 	"muster/iothub"
 	"muster/scenarios"
 	"muster/scheduler"
@@ -103,8 +104,10 @@ type StartHub func(ctx context.Context, opts HubOptions) (*Hub, error)
 
 // HubOptions are what a scenario asks of the embedded hub.
 type HubOptions struct {
-	JobRate float64 // job executions dispatched a second; 0 is as fast as it can
-	Memory  bool    // serve in memory, not on a network
+	JobRate float64  // job executions dispatched a second; 0 is as fast as it can
+	Tier    hub.Tier // whose quotas it keeps; "" is none
+	Units   int      // of the tier
+	Memory  bool     // serve in memory, not on a network
 	Logger  *slog.Logger
 }
 

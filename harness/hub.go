@@ -15,7 +15,10 @@ import (
 // startHub brings the target up and makes the client that jobs go through.
 func (r *run) startHub(ctx context.Context) error {
 	embedded := r.scenario.Target.Embedded
-	h, err := r.opts.StartHub(ctx, HubOptions{JobRate: embedded.JobRate, Memory: inMemory(r.scenario), Logger: r.opts.Logger})
+	h, err := r.opts.StartHub(ctx, HubOptions{
+		JobRate: embedded.JobRate, Tier: embedded.Tier, Units: embedded.Units,
+		Memory: inMemory(r.scenario), Logger: r.opts.Logger,
+	})
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // startInside starts the hub in this process.
 func startInside(_ context.Context, opts HubOptions) (*Hub, error) {
-	return serveInside(hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger}), opts.Memory)
+	return serveInside(hub.New(&hub.Options{JobRate: opts.JobRate, Tier: opts.Tier, Units: opts.Units, Logger: opts.Logger}), opts.Memory)
 }
 
 // serveInside serves h. Its two servers belong to one group, which Stop ends

@@ -218,5 +218,10 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 // register makes the fleet's identities and twins on the hub.
 func (r *run) register(ctx context.Context, f *fleet.Fleet) error {
 	r.enter(Registering)
-	return f.Register(ctx, r.client)
+	client, closeClient, err := r.provisioner()
+	if err != nil {
+		return err
+	}
+	defer closeClient()
+	return f.Register(ctx, client)
 }

@@ -81,6 +81,7 @@ type conn struct {
 	hasWill  bool
 
 	reason atomic.Uint32 // an ending; set once
+	held   atomic.Int32  // twin requests that wait for their turn
 
 	mu       sync.Mutex // guards the fields below; never held across a write
 	pending  []byte     // to be written

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"muster/hub"
 	"muster/hub/hubtest"
 	"muster/internal/mqtt"
 	"muster/iothub"
@@ -67,7 +68,7 @@ func register(t testing.TB, s *hubtest.Server, ids ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a := rest(t, s, "POST /devices", string(body)); a.status != http.StatusOK {
+		if a := rest(t, s, "POST /devices", string(body), hub.ProvisioningHeader, "test"); a.status != http.StatusOK {
 			t.Fatalf("register %v: %d %s", ids[:n], a.status, a.body)
 		}
 		ids = ids[n:]

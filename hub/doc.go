@@ -21,11 +21,17 @@
 // Close ends every connection, request, job and listener and returns when no goroutine of the hub is left. In a
 // testing/synctest bubble with in-memory listeners (package hubtest) all of the hub's time is the bubble's.
 //
+// # Quotas
+//
+// A hub with a Tier does no more than the service does for such a hub: requests, connects and twin operations pass in a
+// burst, then wait for their turn, and are refused when too many wait; jobs dispatch at the tier's rate and may not be more
+// than it allows. docs/quotas.md has the limits. Without a tier nothing is metered.
+//
 // # Not supported
 //
 // Module identities, X.509 authentication, cloud-to-device messages, message routing and file upload, import and export
-// jobs, configurations, device streams, digital twins, edge capabilities and modules; AMQP, and MQTT over WebSocket; tiers,
-// quotas and throttling; projections, aggregates and grouping in queries. Such requests are answered with the service's own
+// jobs, configurations, device streams, digital twins, edge capabilities and modules; AMQP, and MQTT over WebSocket; the
+// daily quota of messages; projections, aggregates and grouping in queries. Such requests are answered with the service's own
 // error shape (400 GenericBadRequest, or ArgumentInvalid for a query), such topics and filters close the connection, as
 // the service does. docs/hub.md lists this with the decisions that the service's documentation leaves open.
 package hub

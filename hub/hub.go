@@ -25,6 +25,11 @@ type Options struct {
 	// JobRate is how many executions a second all jobs together dispatch. Default 0: as fast as the machine can.
 	JobRate float64
 
+	// Tier and Units limit what the hub does to what the service does for such a hub: see docs/quotas.md. Units without
+	// a tier mean nothing. Default: no tier, no limits, and 1 unit. New panics for a tier or units that do not exist.
+	Tier  Tier
+	Units int
+
 	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -35,6 +40,7 @@ func (o *Options) resolve() Options {
 		r = *o
 	}
 	r.HostName = cmp.Or(r.HostName, "localhost")
+	r.Units = cmp.Or(r.Units, 1)
 	if len(r.ServiceKey) == 0 {
 		r.ServiceKey = newKey()
 	}
@@ -57,6 +63,7 @@ type Hub struct {
 	timers   *timers
 	pacer    pacer
 	gate     gate
+	throttle *throttle // nil without a tier
 	mux      *http.ServeMux
 	counters counters
 	etags    atomic.Uint64 // the newest identity's etag
@@ -83,11 +90,13 @@ func New(opts *Options) *Hub {
 		policies: newPolicies(o.ServiceKey),
 		registry: newRegistry(),
 		jobs:     newJobs(),
+		throttle: newThrottle(o.Tier, o.Units),
 		timers:   newTimers(),
 		pacer:    pacer{perSecond: o.JobRate},
 		closers:  make(map[closer]struct{}),
 		conns:    make(map[*conn]struct{}),
 	}
+	h.jobs.most, h.registry.most = h.throttle.maxActiveJobs(), h.throttle.maxDevices()
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })

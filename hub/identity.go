@@ -61,8 +61,8 @@ func (h *Hub) create(id string, doc *iothub.Device, seed *twinDocument) (*device
 	if err := d.seed(seed, now); err != nil {
 		return nil, err
 	}
-	if !h.registry.add(d) {
-		return nil, errDeviceExists(id)
+	if err := h.registry.add(d); err != nil {
+		return nil, err
 	}
 	return d, nil
 }

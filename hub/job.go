@@ -129,14 +129,15 @@ func (j *job) run() {
 	if err != nil || !j.enroll(devices) {
 		return
 	}
-	j.hub.pacer.join(time.Now())
+	turn := time.Now()
+	j.hub.pacer.join(turn)
 	defer j.hub.pacer.leave()
 	calls := make([]call, len(devices)) // one block for all; released with the last row
 	for i := range devices {
 		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
-		if j.hub.gate.wait(ctx) != nil {
+		if turn, err = j.hub.throttle.awaitExecution(ctx, turn); err != nil || j.hub.gate.wait(ctx) != nil {
 			return
 		}
 		j.dispatch(i, &calls[i])

@@ -15,6 +15,8 @@ const jobHistory = 30 * 24 * time.Hour
 
 // jobs holds the hub's jobs by id and in order of creation.
 type jobs struct {
+	most int // that may be active at a time; 0 = any number
+
 	mu    sync.RWMutex // guards the fields below
 	byID  map[string]*job
 	order []*job // by seq; replaced when jobs are forgotten, never changed in place
@@ -30,19 +32,35 @@ func (js *jobs) find(id string) *job {
 	return js.byID[id]
 }
 
-// add takes a job in; it reports false if its id is taken.
-func (js *jobs) add(j *job) bool {
+// add takes a job in, unless its id is taken or as many jobs are active as may be.
+func (js *jobs) add(j *job) *iothub.Error {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	js.forgetLocked(j.created.Add(-jobHistory))
 	if _, taken := js.byID[j.spec.id]; taken {
-		return false
+		return errJobExists(j.spec.id)
+	}
+	if js.most > 0 && js.activeLocked() >= js.most {
+		return errTooManyJobs(js.most)
 	}
 	js.seq++
 	j.seq = js.seq
 	js.byID[j.spec.id] = j
 	js.order = append(js.order, j)
-	return true
+	return nil
+}
+
+// activeLocked counts the jobs that have not ended, those that wait for their start included.
+func (js *jobs) activeLocked() int {
+	n := 0
+	for _, j := range js.order {
+		j.mu.Lock()
+		if j.ended.IsZero() {
+			n++
+		}
+		j.mu.Unlock()
+	}
+	return n
 }
 
 // forgetLocked drops the oldest jobs, as far as they ended before a time.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"strconv"
+	"time"
 
 	"muster/internal/mqtt"
 	"muster/iothub"
@@ -49,9 +50,9 @@ func (c *conn) route(p mqtt.Publish) error {
 	case iothub.TopicMethodResponse:
 		c.hub.answer(c.dev, topic.RequestID, topic.Status, p.Payload)
 	case iothub.TopicTwinGet:
-		c.twin(topic.RequestID)
+		c.twinRequest(topic.RequestID, true, nil)
 	case iothub.TopicReported:
-		c.report(topic.RequestID, p.Payload)
+		c.twinRequest(topic.RequestID, false, p.Payload)
 	default:
 		return breach("publish to a topic of the service")
 	}
@@ -69,11 +70,11 @@ func (c *conn) twin(requestID string) {
 	}
 }
 
-// report answers a PATCH of the reported properties.
-func (c *conn) report(requestID string, patch []byte) {
+// report answers a PATCH of the reported properties, which was heard at that time.
+func (c *conn) report(requestID string, patch []byte, heard time.Time) {
 	c.hub.counters.twinPatches.Add(1)
 	d := c.dev
-	version, refusal := d.report(patch, c.heard)
+	version, refusal := d.report(patch, heard)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.subs&subTwin == 0 {

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+
+	"muster/iothub"
 )
 
 // shardCount spreads the devices over locks of their own; a power of two, enough that readers of a broadcast's
@@ -15,6 +17,7 @@ const shardCount = 256
 type registry struct {
 	seed   maphash.Seed
 	shards [shardCount]shard
+	most   int // devices that there may be; 0 = any number
 
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
@@ -47,21 +50,24 @@ func (r *registry) find(id string) *device {
 	return s.devices[id]
 }
 
-// add registers a device and gives it its place in the order; it reports false if the id is taken.
-func (r *registry) add(d *device) bool {
+// add registers a device and gives it its place in the order, unless the id is taken or there are as many as may be.
+func (r *registry) add(d *device) *iothub.Error {
 	s := r.shard(d.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, taken := s.devices[d.id]; taken {
-		return false
+		return errDeviceExists(d.id)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.most > 0 && len(r.order)-r.gone >= r.most {
+		return errHubFull(r.most)
+	}
 	r.seq++
 	d.seq = r.seq
 	r.order = append(r.order, d)
-	r.mu.Unlock()
 	s.devices[d.id] = d
-	return true
+	return nil
 }
 
 // remove takes a device out, which its caller has marked as gone; it reports false if it was out already.

@@ -131,6 +131,9 @@ func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.
 	if err != nil {
 		return reply{}, err
 	}
+	if err := h.shape(x.r, body); err != nil {
+		return reply{}, err
+	}
 	return handle(&request{x.r, body})
 }
 

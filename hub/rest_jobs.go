@@ -33,8 +33,8 @@ func (h *Hub) createJob(r *request) (reply, *iothub.Error) {
 		return reply{}, err
 	}
 	j := &job{hub: h, spec: spec, created: now, status: iothub.JobQueued}
-	if !h.jobs.add(j) {
-		return reply{}, errJobExists(spec.id)
+	if err := h.jobs.add(j); err != nil {
+		return reply{}, err
 	}
 	h.counters.jobs.Add(1)
 	j.schedule()

@@ -25,6 +25,9 @@ func (c *conn) connect(body []byte) error {
 	if why != "" {
 		return c.refuse(mqtt.RefusedNotAuthorized, why)
 	}
+	if err := c.awaitConnect(); err != nil {
+		return err
+	}
 	c.expiry = expiry
 	c.patience = min(time.Duration(p.KeepAlive)*time.Second*3/2, maxKeepAlive)
 	if !c.attach(dev, p.CleanSession) {

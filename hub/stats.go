@@ -23,6 +23,8 @@ type Stats struct {
 	Requests        int64 `json:"requests"`        // on the REST side
 	Jobs            int64 `json:"jobs"`            // accepted
 	Executions      int64 `json:"executions"`      // dispatched by jobs
+	Delayed         int64 `json:"delayed"`         // connects and requests that the tier's meters let wait
+	Throttled       int64 `json:"throttled"`       // connects and requests that they refused
 }
 
 // counters are the live form of Stats.
@@ -31,7 +33,7 @@ type counters struct {
 	endings                                                         [len(endingNames)]atomic.Int64
 	telemetry, twinReads, twinPatches, notifications                atomic.Int64
 	methodRequests, methodResponses, strayResponses, methodTimeouts atomic.Int64
-	requests, jobs, executions                                      atomic.Int64
+	requests, jobs, executions, delayed, throttled                  atomic.Int64
 }
 
 // Stats returns the hub's counters as they are now.
@@ -57,6 +59,8 @@ func (h *Hub) Stats() Stats {
 		Requests:        c.requests.Load(),
 		Jobs:            c.jobs.Load(),
 		Executions:      c.executions.Load(),
+		Delayed:         c.delayed.Load(),
+		Throttled:       c.throttled.Load(),
 	}
 }
 

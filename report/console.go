@@ -119,6 +119,9 @@ func (c *console) head(s *Summary) {
 	if s.Target.JobRate > 0 {
 		items = append(items, "job rate "+digits3(s.Target.JobRate)+"/s")
 	}
+	if s.Target.Tier != "" {
+		items = append(items, fmt.Sprintf("tier %s, units %d", s.Target.Tier, s.Target.Units))
+	}
 	for i := range items {
 		items[i] = plain(items[i])
 	}

@@ -77,6 +77,7 @@ func TestGolden(t *testing.T) {
 		"direct": func() *fixture {
 			f := small()
 			f.run.Jobs[0].Via = "direct"
+			f.run.Target.Tier, f.run.Target.Units = "S1", 2
 			r := find[sample.Repetition](f, 0)
 			r.HubBooks, r.Rows, r.Stats = false, sample.Statistics{}, sample.Statistics{}
 			for n := range 2 {

@@ -55,6 +55,8 @@ type Target struct {
 	Transport string  `json:"transport,omitempty"` // "tcp", "tls", "ws" or "memory"
 	HostName  string  `json:"hostName,omitempty"`
 	JobRate   float64 `json:"jobRate,omitempty"` // executions a second that the embedded hub dispatches; 0 = unlimited
+	Tier      string  `json:"tier,omitempty"`    // whose quotas the embedded hub kept; absent = none
+	Units     int     `json:"units,omitempty"`   // of the tier
 }
 
 // Group is a named part of the fleet.

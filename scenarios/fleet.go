@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"muster/internal/quota"
 )
 
 // maxDevices is what an IoT hub takes.
@@ -92,7 +94,24 @@ func (d *decoder) embedded(dst *Embedded) decode {
 		d.object(n, path,
 			optional("transport", choice(d, &dst.Transport, "transport", TCP, Memory)),
 			optional("jobRate", d.rate(&dst.JobRate)),
+			optional("tier", choice(d, &dst.Tier, "tier", quota.F1, quota.S1, quota.S2, quota.S3)),
+			optional("units", d.integer(&dst.Units, 1, math.MaxInt32)),
 		)
+		d.checkUnits(n, path, dst)
+	}
+}
+
+// checkUnits completes a tier with its units, or refuses units that there are not.
+func (d *decoder) checkUnits(n *node, path string, e *Embedded) {
+	switch {
+	case e.Tier == "" && e.Units == 0:
+	case n.field("tier") == nil:
+		d.failPath(member(path, "units"), "a hub has units of a tier; tier is missing")
+	case e.Tier != "":
+		e.Units = max(1, e.Units)
+		if _, err := quota.For(e.Tier, e.Units); err != nil {
+			d.failPath(member(path, "units"), "%v", err)
+		}
 	}
 }
 

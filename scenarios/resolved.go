@@ -172,6 +172,9 @@ func (p printer) target(t Target) *yaml.Node {
 	m := p.mapping("target")
 	if e := t.Embedded; e != nil {
 		below := p.mapping("target.embedded").text("transport", string(e.Transport)).rate("jobRate", e.JobRate)
+		if e.Tier != "" {
+			below.text("tier", string(e.Tier)).int("units", e.Units)
+		}
 		m.put("embedded", below.node)
 	}
 	return m.node

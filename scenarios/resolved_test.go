@@ -38,6 +38,7 @@ func TestResolvedLoadsAgainAsTheSame(t *testing.T) {
 		top(doors),
 		top("connect: {rate: 0.1/s}\ntarget: {embedded: {jobRate: 7/h}}"),
 		top("target:\n  embedded:"),
+		top("target: {embedded: {tier: F1}}"),
 		fleet(`[{group: "a b", devices: 1, id: "x{index}", tags: {"a-b": "$${{NAME}} $ $$$$ $$$${{", n: "12", t: "true", e: "", d: "2030-01-01", z: "~", big: 1e300, deep: {l: [{a: 1}]}}}]`),
 		method("queryCondition: '*'", `methodName: m, payload: "line\nline\ttab  "`),
 		method("queryCondition: '*'", `methodName: m, payload: {"": 1, "a.b": [18446744073709551615, -1, 1e21, 0.1, "- x", "# y", "\u0007"]}`),

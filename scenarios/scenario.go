@@ -6,6 +6,7 @@ import (
 
 	"muster/internal/expr"
 	"muster/internal/query"
+	"muster/internal/quota"
 	"muster/internal/template"
 )
 
@@ -68,6 +69,9 @@ const (
 type Embedded struct {
 	Transport Transport // default tcp
 	JobRate   float64   // executions a second that the hub dispatches; 0, the default, is unlimited
+
+	Tier  quota.Tier // whose quotas the hub keeps; "", the default, is none
+	Units int        // of the tier, at least 1, the default; 0 without a tier
 }
 
 // Group is a number of devices that are alike.

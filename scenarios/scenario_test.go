@@ -11,6 +11,7 @@ import (
 
 	"muster/internal/expr"
 	"muster/internal/query"
+	"muster/internal/quota"
 	"muster/internal/template"
 	"muster/scenarios"
 )
@@ -29,7 +30,7 @@ var comparable = cmp.Options{
 const full = `
 name: full
 seed: 42
-target: {embedded: {transport: memory, jobRate: 240/m}}
+target: {embedded: {transport: memory, jobRate: 240/m, tier: S2, units: 3}}
 fleet:
 - group: doors
   devices: 3
@@ -76,7 +77,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	condition, threshold := &query.Condition{}, &expr.Threshold{}
 	want := &scenarios.Scenario{
 		Name: "full", Seed: 42,
-		Target: scenarios.Target{Embedded: &scenarios.Embedded{Transport: scenarios.Memory, JobRate: 4}},
+		Target: scenarios.Target{Embedded: &scenarios.Embedded{Transport: scenarios.Memory, JobRate: 4, Tier: quota.S2, Units: 3}},
 		Fleet: []scenarios.Group{{
 			Name: "doors", Devices: 3, ID: scenarios.Text{Source: "door-{index:05d}", Template: parsed},
 			Tags:     scenarios.Document{Source: json.RawMessage(`{"building":"{index % 50}","site":"north"}`), Tree: tree},

@@ -41,7 +41,7 @@ func conflict(a, b Job) bool {
 // closed.
 func before(a, b *Job) bool {
 	span, bounded := b.span()
-	return !bounded || a.opens(b) < span+lead
+	return !bounded || a.opens(b) < span+Lead
 }
 
 // opens returns how long after b's start a starts. Both have the same kind of start.

@@ -107,7 +107,7 @@ func (r *runner) repeat(life *lifetime) (begun int, err error) {
 // lead is how long before it is due a repetition begins.
 func (r *runner) lead() time.Duration {
 	if r.job.Via == Hub {
-		return lead
+		return Lead
 	}
 	return 0
 }

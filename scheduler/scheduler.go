@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// lead is how long before it is due a repetition is given to the hub.
-	lead = 5 * time.Second
+	// Lead is how long before it is due a repetition is given to the hub.
+	Lead = 5 * time.Second
+	// Patience is the default of Options.Patience.
+	Patience = 30 * time.Second
 	// ahead is how long before it is due the fleet's twins are asked whom it
 	// targets: near enough for what other jobs changed, and not while the
 	// first receipts come in.
@@ -46,7 +48,7 @@ type Options struct {
 	// nothing is awaited. Default: never.
 	Life context.Context
 	// Patience is how long a Service may fail before its job is given up.
-	// Default 30 s.
+	// Default Patience.
 	Patience time.Duration
 }
 
@@ -68,7 +70,7 @@ func (o Options) resolved() Options {
 		o.Drain = 10 * time.Second
 	}
 	if o.Patience <= 0 {
-		o.Patience = 30 * time.Second
+		o.Patience = Patience
 	}
 	return o
 }

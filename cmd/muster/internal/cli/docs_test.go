@@ -445,7 +445,7 @@ func checkCommand(t *testing.T, args []string) error {
 			return err
 		}
 	}
-	if args[0] == "run" || args[0] == "validate" {
+	if args[0] == "run" || args[0] == "plan" || args[0] == "validate" {
 		return checkScenarios(t, files, set)
 	}
 	return nil
@@ -547,7 +547,7 @@ func TestDocsNameEveryExitStatusAndCommand(t *testing.T) {
 			t.Errorf("docs without a row for status %s are not found out", status)
 		}
 	}
-	if len(unnamed("", help, nil, true)) != 5-len(untold) {
+	if len(unnamed("", help, nil, true)) != 6-len(untold) {
 		t.Error("docs without commands are not found out")
 	}
 }

@@ -14,11 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"muster/hub"
+	"muster/internal/quota"
 )
 
 type hubFlags struct {
 	mqtt, http, hostname string
 	jobRate              float64
+	tier                 string
+	units                int
 	json, untilEOF       bool
 	verbose              bool
 }
@@ -39,6 +42,8 @@ It holds everything in memory and ends with an interrupt.`,
 	f.StringVar(&flags.http, "http", "127.0.0.1:8080", "address for services, REST over HTTP")
 	f.StringVar(&flags.hostname, "hostname", "localhost", "the hub's name in connection strings and tokens")
 	f.Float64Var(&flags.jobRate, "job-rate", 0, "job executions dispatched a second, 0 for as fast as it can")
+	f.StringVar(&flags.tier, "tier", "", "keep the quotas of this tier: F1, S1, S2 or S3 (default none)")
+	f.IntVar(&flags.units, "units", 1, "units of the tier")
 	f.BoolVar(&flags.json, "json", false, "print the endpoints as one line of JSON")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
 	f.BoolVar(&flags.untilEOF, "until-eof", false, "end when standard input does")
@@ -53,6 +58,13 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 	if !(flags.jobRate >= 0) || math.IsInf(flags.jobRate, 0) {
 		return withStatus(exitUsage, fmt.Errorf("--job-rate %v: must be a number and not negative", flags.jobRate))
 	}
+	if flags.tier != "" {
+		if _, err := quota.For(hub.Tier(flags.tier), flags.units); err != nil {
+			return withStatus(exitUsage, fmt.Errorf("--tier %s --units %d: %w", flags.tier, flags.units, err))
+		}
+	} else if flags.units != 1 {
+		return withStatus(exitUsage, errors.New("--units: a hub has units of a tier; give --tier"))
+	}
 	mqtt, err := listen("--mqtt", flags.mqtt)
 	if err != nil {
 		return err
@@ -61,7 +73,10 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 	if err != nil {
 		return errors.Join(err, mqtt.Close())
 	}
-	h := hub.New(&hub.Options{HostName: flags.hostname, JobRate: flags.jobRate, Logger: newLogger(stdio.Err, flags.verbose)})
+	h := hub.New(&hub.Options{
+		HostName: flags.hostname, JobRate: flags.jobRate,
+		Tier: hub.Tier(flags.tier), Units: flags.units, Logger: newLogger(stdio.Err, flags.verbose),
+	})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if flags.untilEOF {

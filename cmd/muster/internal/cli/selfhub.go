@@ -74,6 +74,9 @@ func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, 
 	}
 	cmd := exec.Command(self, "hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
 		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose))
+	if opts.Tier != "" {
+		cmd.Args = append(cmd.Args, "--tier", string(opts.Tier), "--units", strconv.Itoa(opts.Units))
+	}
 	cmd.Env = withoutVariables(os.Environ(), "MUSTER_")
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the run, which then ends the hub

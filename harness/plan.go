@@ -1,0 +1,198 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"muster/fleet"
+	"muster/internal/quota"
+	"muster/scenarios"
+)
+
+// Plan is what a run of a scenario takes and needs, as far as it can be told beforehand: by the rates of the scenario and
+// the quotas of its tier. What devices, the hub and this host take themselves comes on top.
+type Plan struct {
+	Scenario string
+	Devices  int
+	Tier     quota.Tier // "" = none
+	Units    int
+
+	Steps []Step
+	Total time.Duration // from the first connect to the last row; jobs at a time of day are not in it
+	Needs Needs
+
+	Impossible []string // what of the scenario cannot be, each with what to change
+	Lacking    []string // what the scenario needs and this host does not have
+}
+
+// Step is a part of a run.
+type Step struct {
+	Name    string
+	Takes   time.Duration // 0 = nothing limits it
+	Because string
+}
+
+// Needs are what a run asks of the host.
+type Needs struct {
+	Descriptors    int   // open files of the generator, and of the hub if that is a process of its own
+	Ports          int   // local ports of the generator
+	GeneratorBytes int64 // resident
+	HubBytes       int64 // resident, of a hub that is a process of its own
+}
+
+// Host is what a host gives to a run. Zero is not known, and not checked.
+type Host struct {
+	Limits
+	MemoryBytes int64 // available
+}
+
+// ThisHost returns what the host of this process gives.
+func ThisHost() Host {
+	h := Host{Limits: HostLimits()}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		h.MemoryBytes = kibibytes(string(text), "MemAvailable:")
+	}
+	return h
+}
+
+// NewPlan tells what a run of s takes and needs, and what of it cannot be. It opens nothing.
+func NewPlan(s *scenarios.Scenario, host Host) (*Plan, error) {
+	if err := Check(s); err != nil {
+		return nil, err
+	}
+	f, err := fleet.New(fleet.Config{Seed: s.Seed, Groups: groupsOf(s), HostName: "plan"})
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]target, len(s.Jobs))
+	for i := range s.Jobs {
+		targets[i] = targetOf(f, s, &s.Jobs[i])
+	}
+	return plan(s, targets, host)
+}
+
+// plan is NewPlan for jobs whose targets are known.
+func plan(s *scenarios.Scenario, targets []target, host Host) (*Plan, error) {
+	e := s.Target.Embedded
+	p := &planner{s: s, Plan: &Plan{Scenario: s.Name, Devices: s.Devices(), Tier: e.Tier, Units: e.Units}}
+	if e.Tier != "" {
+		var err error
+		if p.limits, err = quota.For(e.Tier, e.Units); err != nil {
+			return nil, fmt.Errorf("plan %s: %w", s.Name, err)
+		}
+	}
+	p.register()
+	p.connect()
+	p.jobs(targets)
+	p.needs(host)
+	return p.Plan, nil
+}
+
+// planner makes a plan. Without a tier, limits are zero.
+type planner struct {
+	*Plan
+	s      *scenarios.Scenario
+	limits quota.Limits
+}
+
+func (p *planner) step(name string, takes time.Duration, format string, args ...any) {
+	p.Steps = append(p.Steps, Step{name, takes, fmt.Sprintf(format, args...)})
+}
+
+func (p *planner) refuse(format string, args ...any) {
+	p.Impossible = append(p.Impossible, fmt.Sprintf(format, args...))
+}
+
+// pace is a number of operations under a limit, which may be none.
+type pace struct {
+	n     int
+	what  string
+	limit quota.Limit
+	whose string
+}
+
+func (c pace) takes() time.Duration {
+	if c.limit.Count == 0 {
+		return 0
+	}
+	return c.limit.Takes(c.n)
+}
+
+func (c pace) String() string {
+	if c.limit.Count == 0 {
+		return fmt.Sprintf("%d %s, as fast as they go", c.n, c.what)
+	}
+	return fmt.Sprintf("%d %s at %v (%s)", c.n, c.what, c.limit, c.whose)
+}
+
+// slowest returns the pace that takes the longest, the first one of several.
+func slowest(paces ...pace) pace {
+	worst := paces[0]
+	for _, c := range paces[1:] {
+		if c.takes() > worst.takes() {
+			worst = c
+		}
+	}
+	return worst
+}
+
+func perSecond(rate float64) quota.Limit { return quota.Limit{Count: rate, Per: time.Second} }
+
+// register plans the identities. A run seeds the embedded hub outside of its meters, so they are no part of its time.
+func (p *planner) register() {
+	if p.Tier == "" {
+		return
+	}
+	c := pace{p.Devices, "identities", p.limits.Registry, "tier"}
+	p.step("register", c.takes(), "%v; a run seeds the embedded hub at once", c)
+	if p.Devices > p.limits.Devices {
+		p.refuse("fleet: %d devices are more than a hub of tier %s holds, which is %d", p.Devices, p.Tier, p.limits.Devices)
+	}
+}
+
+// connect plans the ramp. Each device reads its twin when it has connected.
+func (p *planner) connect() {
+	ramp := pace{p.Devices, "connects", perSecond(p.s.Connect.Rate), "connect.rate"}
+	c := slowest(ramp, pace{p.Devices, "connects", p.limits.Connects, "tier"}, pace{p.Devices, "twin reads", p.limits.TwinReads, "tier"})
+	p.step("connect", c.takes(), "%v", c)
+	p.Total += c.takes()
+	if p.Tier == "" {
+		return
+	}
+	least := max(p.limits.Connects.TakesAtLeast(p.Devices), p.limits.TwinReads.TakesAtLeast(p.Devices))
+	if last := ramp.takes() + p.s.Connect.Timeout; least > last {
+		p.refuse("connect: %v take %v, but the last device gives up after %v (connect.rate, connect.timeout): "+
+			"set connect.rate to %v", c, round(c.takes()), round(last), c.limit)
+	}
+}
+
+// What a device costs, measured: see docs/performance.md.
+const (
+	generatorDeviceBytes = 42 << 10
+	hubDeviceBytes       = 9 << 10
+	memoryDeviceBytes    = 49 << 10 // both in one process, without sockets
+)
+
+// needs compares what the run needs with what the host gives.
+func (p *planner) needs(host Host) {
+	n := int64(p.Devices)
+	if inMemory(p.s) {
+		p.Needs = Needs{GeneratorBytes: n * memoryDeviceBytes}
+	} else {
+		p.Needs = Needs{
+			Descriptors: p.Devices + spareDescriptors, Ports: p.Devices,
+			GeneratorBytes: n * generatorDeviceBytes, HubBytes: n * hubDeviceBytes,
+		}
+		if err := Preflight(host.Limits, p.Devices, false); err != nil {
+			p.Lacking = append(p.Lacking, err.Error())
+		}
+	}
+	if all := p.Needs.GeneratorBytes + p.Needs.HubBytes; host.MemoryBytes > 0 && all > host.MemoryBytes {
+		p.Lacking = append(p.Lacking, fmt.Sprintf("check memory: %d devices take about %d MiB, and this host has %d MiB available; use fewer devices",
+			p.Devices, all>>20, host.MemoryBytes>>20))
+	}
+}
+
+// round makes a duration readable.
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
