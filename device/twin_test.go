@@ -76,8 +76,10 @@ func play(t *testing.T, s *script, do func()) (told, kept []string) {
 	t.Helper()
 	cs := iothub.ConnectionString{HostName: hubName, DeviceID: "dev1", SharedAccessKey: iothub.Key("k")}
 	d, err := device.New(cs, s, func(context.Context) (net.Conn, error) { return nil, errors.New("not used") }, &device.Options{
-		Desired:  func(u device.Update) { told = append(told, describe(u)) },
-		Reported: func(u device.Update, v int64, err error) { kept = append(kept, fmt.Sprint(u.Version, " as ", v, " ", err)) },
+		Desired: func(u device.Update) { told = append(told, describe(u)) },
+		Reported: func(u device.Update, v int64, err error) {
+			kept = append(kept, fmt.Sprint(u.Version, " as ", v, " ", err))
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
