@@ -37,6 +37,8 @@ REST side is, http://127.0.0.1:8080 by default.
 method, twin and watch end with 0 if the job was completed and succeeded on every device that
 it reached, else with 1: also when it reached none. An interrupt ends the waiting, not the
 job, with 105.`,
+		Args: cobra.NoArgs, // else a command that is not there would be shown the help, with status 0
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := cmd.PersistentFlags()
 	flags.register(f)

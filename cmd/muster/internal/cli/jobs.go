@@ -170,7 +170,7 @@ func (j *jobs) follow(ctx context.Context, id string) (iothub.Job, error) {
 // job counts and all are done: queries lag behind.
 func (j *jobs) settled(ctx context.Context, job iothub.Job) ([]iothub.DeviceJob, error) {
 	end := time.Now().Add(rowsLag)
-	for {
+	for wait := firstAsk; ; wait = min(2*wait, lastAsk) {
 		rows, err := j.rows(ctx, job.JobID)
 		if err != nil || complete(&job, rows) {
 			return rows, err
@@ -179,22 +179,26 @@ func (j *jobs) settled(ctx context.Context, job iothub.Job) ([]iothub.DeviceJob,
 			fmt.Fprintf(j.stdio.Err, "warning: %v after the job's end its rows are not complete\n", rowsLag)
 			return rows, nil
 		}
-		if !pause(ctx, lastAsk) {
+		if !pause(ctx, wait) {
 			return rows, ctx.Err()
 		}
 	}
 }
 
+// complete reports whether the rows of a job that is done are all there. What a
+// cancelled job leaves of its rows is not to be foreseen.
 func complete(job *iothub.Job, rows []iothub.DeviceJob) bool {
-	if s := job.DeviceJobStatistics; s == nil || len(rows) < s.DeviceCount {
-		return s == nil
+	s := job.DeviceJobStatistics
+	if s == nil || job.Status == iothub.JobCancelled {
+		return true
 	}
+	done := 0
 	for i := range rows {
-		if !rows[i].Status.Done() {
-			return job.Status == iothub.JobCancelled
+		if rows[i].Status.Done() {
+			done++
 		}
 	}
-	return true
+	return done >= s.DeviceCount
 }
 
 func (j *jobs) rows(ctx context.Context, id string) ([]iothub.DeviceJob, error) {
