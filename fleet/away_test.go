@@ -107,6 +107,22 @@ func TestRunEndsWhileADeviceIsAway(t *testing.T) {
 	})
 }
 
+// greet accepts a device, grants what it subscribes to and reads that it asks
+// for its twin.
+func greet(t *testing.T, network *fleettest.Network) *fleettest.Peer {
+	t.Helper()
+	peer := network.Accept()
+	peer.Greet(0)
+	_, body := peer.Want(mqtt.TypeSubscribe)
+	s, err := mqtt.ParseSubscribe(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.Send(mqtt.AppendSuback(nil, s.ID, 0, 0, 0))
+	peer.WantPublish()
+	return peer
+}
+
 // TestRebootBeforeTheDeviceIsOnline calls a device that has subscribed and
 // waits for its twin still.
 func TestRebootBeforeTheDeviceIsOnline(t *testing.T) {
@@ -123,31 +139,19 @@ func TestRebootBeforeTheDeviceIsOnline(t *testing.T) {
 		running.Go(func() { _ = f.Run(ctx) }) // nil, as other tests hold
 		defer running.Wait()
 		defer cancel()
-		greet := func() *fleettest.Peer {
-			peer := network.Accept()
-			peer.Greet(0)
-			_, body := peer.Want(mqtt.TypeSubscribe)
-			s, err := mqtt.ParseSubscribe(body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			peer.Send(mqtt.AppendSuback(nil, s.ID, 0, 0, 0))
-			peer.WantPublish()
-			return peer
-		}
 		twin := func(peer *fleettest.Peer, rid string) {
 			peer.SendPublish(mqtt.Publish{
 				Topic: []byte(iothub.TwinResponseTopic(200, rid, 0)), Payload: []byte(`{"desired":{"$version":1},"reported":{"$version":1}}`),
 			})
 		}
-		peer := greet()
+		peer := greet(t, network)
 		peer.SendPublish(mqtt.Publish{Topic: []byte(iothub.MethodRequestTopic("reboot", "7"))})
 		peer.WantPublish() // the answer
 		synctest.Wait()
 		want(t, "left before it was online", f.Stats().Left, 0)
 		twin(peer, "1")
 		peer.Want(mqtt.TypeDisconnect)
-		peer = greet()
+		peer = greet(t, network)
 		twin(peer, "1")
 		synctest.Wait()
 		stats := f.Stats()
