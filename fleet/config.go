@@ -57,6 +57,10 @@ type Method struct {
 	FailureRate   float64 // share of calls that are answered with FailureStatus and no payload, 0 to 1
 	FailureStatus int     // default 500
 	SilenceRate   float64 // share of calls that are never answered, 0 to 1
+
+	// Away is how long the device disconnects for once it has answered with
+	// Status, as one does that reboots. Default: it stays.
+	Away time.Duration
 }
 
 // Latency is a distribution of times.
@@ -214,6 +218,9 @@ func (m Method) validate() error {
 	}
 	if m.Latency.Median < 0 || m.Latency.Median > maxLatency || !(m.Latency.Sigma >= 0) {
 		errs = append(errs, fmt.Errorf("latency: must be from 0 to %v, its sigma not negative", maxLatency))
+	}
+	if m.Away < 0 {
+		errs = append(errs, errors.New("away: must not be negative"))
 	}
 	if len(m.Response) > 0 && !json.Valid(m.Response) {
 		errs = append(errs, errors.New("response: is not JSON"))

@@ -18,6 +18,9 @@ import (
 //	connecting  subscribed and twin read           online
 //	connecting  the attempt failed                 offline
 //	online      the connection was lost            offline
+//	online      it left, after a method            offline
+//	offline     its time away is over, and a place
+//	            is free                            connecting
 //	offline     a wait was drawn                   backoff
 //	backoff     the wait is over, a place is free  connecting
 //	any         the run is over                    closed
@@ -41,7 +44,7 @@ const (
 // configuration and the device's index.
 type device struct {
 	state   atomic.Uint32
-	losses  atomic.Uint32 // connections lost, which key the backoff draws
+	losses  atomic.Uint32 // connections lost or left, which key the backoff draws
 	reached atomic.Bool   // was online before
 	session atomic.Pointer[session]
 
@@ -70,6 +73,20 @@ func (f *Fleet) connect(ctx context.Context, device uint32, due sample.Moment) {
 	defer deadline.Stop()
 	if f.retry(ctx, sample.Connect{Device: device, Attempt: 1}, 1) {
 		settle()
+	}
+}
+
+// comeBack brings a device back online that left: at once when its time away is
+// over, and if that fails as after a loss.
+func (f *Fleet) comeBack(ctx context.Context, device uint32, due sample.Moment) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if !f.pool.waitUntil(ctx, timer, due) || !f.pool.acquire(ctx) {
+		return
+	}
+	record := sample.Connect{Device: device, Attempt: 1, Due: due, Reconnect: true}
+	if !f.attempt(ctx, record) {
+		f.retry(ctx, record, 1)
 	}
 }
 
@@ -141,6 +158,20 @@ func (f *Fleet) lost(s *session) {
 	f.tasks.start(func() {
 		_ = s.link.Close() // it is lost already; this frees what the driver holds
 		f.reconnect(s.run, s.device)
+	})
+}
+
+// left takes the end of an online device's connection that the device has
+// wanted. What it has written before is sent ahead of the end.
+func (f *Fleet) left(s *session, away time.Duration) {
+	f.counts.left.Add(1)
+	due := f.cfg.Clock.Now().Add(away)
+	f.devices[s.device].losses.Add(1) // the key of its next backoff, if it needs one
+	f.devices[s.device].session.CompareAndSwap(s, nil)
+	f.move(s.device, offline)
+	f.tasks.start(func() {
+		_ = s.link.Close() // it is over either way
+		f.comeBack(s.run, s.device, due)
 	})
 }
 

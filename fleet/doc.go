@@ -12,7 +12,8 @@
 // counts from then. A connected device subscribes to methods, twin responses and
 // desired properties in one packet, reads its twin and is online: a job can
 // reach it. It answers direct methods as its group says, and echoes changed
-// desired properties to reported ones if its group does. A lost connection and a
+// desired properties to reported ones if its group does. A method can let it
+// disconnect for a while once it has answered, as a reboot does. A lost connection and a
 // failed attempt are tried again after a full-jitter backoff, until the run ends.
 //
 // # Concurrency

@@ -41,7 +41,7 @@ type Fleet struct {
 
 // counts are events since the start.
 type counts struct {
-	methods, unhandled, silenced, notifications, stale, echoFailed, unsent, unexpected atomic.Int64
+	methods, unhandled, silenced, notifications, stale, echoFailed, unsent, unexpected, left atomic.Int64
 }
 
 // group is a Group in its place in the fleet.
@@ -75,6 +75,7 @@ type Stats struct {
 	Refused         int64 // attempts that a CONNACK refused
 	ConnectFailures int64 // attempts that ended without a connection, the refused among them
 	Lost            int64 // connections that ended by themselves
+	Left            int64 // connections that devices ended after a method, to come back
 
 	MethodCalls   int64 // received
 	Unhandled     int64 // calls of a method that the group does not have
@@ -208,6 +209,7 @@ func (f *Fleet) Stats() Stats {
 		Refused:         p.refused.Load(),
 		ConnectFailures: p.failed.Load(),
 		Lost:            p.lost.Load(),
+		Left:            c.left.Load(),
 		MethodCalls:     c.methods.Load(),
 		Unhandled:       c.unhandled.Load(),
 		Silenced:        c.silenced.Load(),

@@ -31,19 +31,21 @@ func (s *session) call(t iothub.Topic, payload []byte, at sample.Moment) {
 	case !s.sleep(fate.latency):
 	case fate.failed:
 		s.answer(t.RequestID, ticket, m.FailureStatus, nil)
-	default:
-		s.answer(t.RequestID, ticket, m.Status, m.Response)
+	case s.answer(t.RequestID, ticket, m.Status, m.Response) && m.Away > 0:
+		s.leave(m.Away)
 	}
 }
 
-// answer writes a method's reply. The payload is shared by all devices.
-func (s *session) answer(rid string, ticket uint64, status int, payload []byte) {
+// answer writes a method's reply and reports whether it could. The payload is
+// shared by all devices.
+func (s *session) answer(rid string, ticket uint64, status int, payload []byte) bool {
 	if payload == nil {
 		payload = emptyPayload
 	}
 	if err := s.link.Publish(s.ctx, iothub.MethodResponseTopic(status, rid), payload, 0); err != nil {
 		s.fleet.counts.unsent.Add(1)
-		return
+		return false
 	}
 	s.fleet.cfg.Observer.Answered(ticket, int32(status), s.link.lastWrite())
+	return true
 }

@@ -20,6 +20,7 @@ var (
 	errTimeout   = errors.New("timeout")
 	errRunOver   = errors.New("run over")
 	errNoAnswer  = errors.New("no answer from the hub")
+	errAway      = errors.New("left on purpose")
 	emptyPayload = []byte{}
 )
 
@@ -40,6 +41,7 @@ type session struct {
 	fetched int64         // the desired version that the twin GET returned
 	echoes  []echoed      // what was reported last, by version
 	turn    chan struct{} // one token: the right to echo; made by the first echo
+	away    time.Duration // for how long the device leaves once it is online; 0: it stays
 }
 
 // phase is how far a session is.
@@ -47,7 +49,7 @@ type session struct {
 //	from     event                            to
 //	opening  subscribed and twin read         active
 //	opening  failed, lost or run over         ended
-//	active   lost or run over                 ended
+//	active   lost, left or run over           ended
 type phase uint8
 
 const (
@@ -164,9 +166,28 @@ func (s *session) begin() {
 	if holds {
 		s.phase = active
 	}
+	away := s.away
 	s.mu.Unlock()
-	if !holds {
+	switch {
+	case !holds:
 		f.lost(s)
+	case away > 0:
+		s.leave(away)
+	}
+}
+
+// leave lets the device disconnect on purpose and come back after a while. A
+// session that is still opening does so when it is online.
+func (s *session) leave(away time.Duration) {
+	s.mu.Lock()
+	if s.phase == opening {
+		s.away = away
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	if s.end(errAway) == active {
+		s.fleet.left(s, away)
 	}
 }
 

@@ -41,6 +41,7 @@ func groupsOf(s *scenarios.Scenario) []fleet.Group {
 			methods[name] = fleet.Method{
 				Status: m.Status, Response: m.Response, Latency: latencyOf(m.Latency),
 				FailureRate: m.FailureRate, FailureStatus: m.FailureStatus, SilenceRate: m.SilenceRate,
+				Away: m.Then.Disconnect,
 			}
 		}
 		groups[i] = fleet.Group{

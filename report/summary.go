@@ -40,7 +40,7 @@ type Fleet struct {
 	Connected  int64            `json:"connected"` // were ready at least once
 	Failed     int64            `json:"failed"`    // never were
 	Connect    *Stats           `json:"connect,omitempty"`
-	Reconnects int64            `json:"reconnects"` // times that a device came back after a loss
+	Reconnects int64            `json:"reconnects"` // times that a device came back after a loss, or after it left
 	Errors     map[string]int64 `json:"errors,omitempty"`
 }
 

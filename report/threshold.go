@@ -134,6 +134,8 @@ func (f *Fleet) lookup(path []string) (expr.Measure, bool) {
 		return counter{f.Connected, f.Devices, f.Devices}.measure(), true
 	case "failed":
 		return counter{f.Failed, f.Devices, f.Devices}.measure(), true
+	case "reconnects":
+		return counter{f.Reconnects, f.Devices, f.Devices}.measure(), true
 	}
 	return expr.Measure{}, false
 }
@@ -172,7 +174,7 @@ var (
 		"targeted", "succeeded", "failed", "timedOut", "offline", "cancelled", "notDispatched", "unknown",
 		"duplicates", "unexpected", "missing", "extra",
 	}
-	fleetNames = []string{"devices", "connected", "failed"}
+	fleetNames = []string{"devices", "connected", "failed", "reconnects"}
 )
 
 // KnownPath returns an error if no report has a value at path, in a run whose

@@ -20,7 +20,7 @@ func TestKnownPathsAreThoseOfAReport(t *testing.T) {
 	sum := f.build(t).Summary
 	words := append(report.Phases(), "lock", "wake", "connect", "startError", "min", "p50", "p90", "p99", "p999",
 		"max", "mean", "count", "targeted", "succeeded", "failed", "timedOut", "offline", "cancelled", "notDispatched", "unknown", "duplicates",
-		"unexpected", "missing", "extra", "devices", "connected", "nonsense")
+		"unexpected", "missing", "extra", "devices", "connected", "reconnects", "nonsense")
 	known := 0
 	var try func(path []string)
 	try = func(path []string) {
@@ -42,7 +42,7 @@ func TestKnownPathsAreThoseOfAReport(t *testing.T) {
 	for _, root := range []string{"jobs", "fleet", "generator", "nonsense"} {
 		try([]string{root})
 	}
-	if want := 12 + 8*8 + 1 + 3 + 8 + 2*8; known != want {
+	if want := 12 + 8*8 + 1 + 4 + 8 + 2*8; known != want {
 		t.Errorf("%d paths are known, want %d", known, want)
 	}
 }

@@ -111,6 +111,9 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{fleet("[{group: g, devices: 2, methods: {m: {failureRate: 2}}}]"), "s.yaml:2:59: fleet[0].methods.m.failureRate: must be 0 to 1, is 2"},
 		{fleet("[{group: g, devices: 2, methods: {m: {failureRate: 5%}}}]"), `s.yaml:2:59: fleet[0].methods.m.failureRate: expected a number, found "5%"`},
 		{fleet("[{group: g, devices: 2, methods: {m: {failureRate: 0.6, silenceRate: 0.6}}}]"), "s.yaml:2:45: fleet[0].methods.m: failureRate and silenceRate together must not be above 1"},
+		{fleet("[{group: g, devices: 2, methods: {m: {then: reboot}}}]"), `s.yaml:2:52: fleet[0].methods.m.then: expected a mapping with keys such as "disconnect", found "reboot"`},
+		{fleet("[{group: g, devices: 2, methods: {m: {then: {}}}}]"), "s.yaml:2:52: fleet[0].methods.m.then: disconnect is missing"},
+		{fleet("[{group: g, devices: 2, methods: {m: {then: {disconnect: 0s}}}}]"), `s.yaml:2:65: fleet[0].methods.m.then.disconnect: must be 1ms to 1h0m0s, is "0s"`},
 		{fleet("[{group: g, devices: 2, methods: {m: {response: .nan}}}]"), "s.yaml:2:56: fleet[0].methods.m.response: JSON has no number such as .nan"},
 		{fleet("[{group: g, devices: 2, echoDesired: yes}]"), `s.yaml:2:45: fleet[0].echoDesired: expected true or false, found "yes"`},
 		// connect

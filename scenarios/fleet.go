@@ -228,6 +228,9 @@ func (d *decoder) method(n *node, path string) Method {
 		optional("failureRate", d.number(&m.FailureRate, 0, 1)),
 		optional("failureStatus", d.integer(&m.FailureStatus, 100, 999)),
 		optional("silenceRate", d.number(&m.SilenceRate, 0, 1)),
+		optional("then", func(n *node, path string) {
+			d.object(n, path, required("disconnect", d.duration(&m.Then.Disconnect, time.Millisecond, time.Hour)))
+		}),
 	)
 	if sum := m.FailureRate + m.SilenceRate; sum > 1 {
 		d.failPath(path, "failureRate and silenceRate together must not be above 1")

@@ -212,6 +212,9 @@ func (p printer) method(v Method, path string) *yaml.Node {
 		m.duration("latency", v.Latency.Median)
 	}
 	m.float("failureRate", v.FailureRate).int("failureStatus", v.FailureStatus).float("silenceRate", v.SilenceRate)
+	if v.Then.Disconnect > 0 {
+		m.put("then", p.mapping(member(path, "then")).duration("disconnect", v.Then.Disconnect).node)
+	}
 	return m.node
 }
 

@@ -107,6 +107,12 @@ type Method struct {
 	FailureRate   float64         // 0 … 1, the share answered with FailureStatus; default 0
 	FailureStatus int             // default 500
 	SilenceRate   float64         // 0 … 1, the share never answered; default 0
+	Then          Then            // what follows an answer with Status; default nothing
+}
+
+// Then is what a device does once it has answered a method.
+type Then struct {
+	Disconnect time.Duration // for how long it disconnects, to come back; default 0, it stays
 }
 
 // LatencyKind is the shape of a latency's distribution.

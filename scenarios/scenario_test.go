@@ -40,7 +40,7 @@ fleet:
   reported: {fw: "1.0", locked: false}
   methods:
     lockDoor: {status: 200, response: {Response: done}, latency: 2ms}
-    slow: {status: 201, latency: {lognormal: {median: 20ms, sigma: 0.5}}, failureRate: 0.25, failureStatus: 503, silenceRate: 0.5}
+    slow: {status: 201, latency: {lognormal: {median: 20ms, sigma: 0.5}}, failureRate: 0.25, failureStatus: 503, silenceRate: 0.5, then: {disconnect: 3s}}
     same: {latency: {constant: 3ms}}
     bare:
   echoDesired: false
@@ -85,7 +85,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Reported: scenarios.Document{Source: json.RawMessage(`{"fw":"1.0","locked":false}`), Tree: tree},
 			Methods: map[string]scenarios.Method{
 				"lockDoor": {Status: 200, Response: json.RawMessage(`{"Response":"done"}`), Latency: scenarios.Latency{Kind: scenarios.Constant, Median: 2 * time.Millisecond}, FailureStatus: 500},
-				"slow":     {Status: 201, Latency: scenarios.Latency{Kind: scenarios.LogNormal, Median: 20 * time.Millisecond, Sigma: 0.5}, FailureRate: 0.25, FailureStatus: 503, SilenceRate: 0.5},
+				"slow":     {Status: 201, Latency: scenarios.Latency{Kind: scenarios.LogNormal, Median: 20 * time.Millisecond, Sigma: 0.5}, FailureRate: 0.25, FailureStatus: 503, SilenceRate: 0.5, Then: scenarios.Then{Disconnect: 3 * time.Second}},
 				"same":     {Status: 200, Latency: scenarios.Latency{Kind: scenarios.Constant, Median: 3 * time.Millisecond}, FailureStatus: 500},
 				"bare":     {Status: 200, Latency: scenarios.Latency{Kind: scenarios.Constant}, FailureStatus: 500},
 			},

@@ -103,7 +103,7 @@ func (r *reader) fleet() {
 		r.fail(0, "ends too early; expected more after fleet, as in fleet.connect.p99")
 		return
 	}
-	switch own := []string{"devices", "connected", "failed"}; {
+	switch own := []string{"devices", "connected", "failed", "reconnects"}; {
 	case path[1] == "connect":
 		r.statistic(2, statistics)
 	case slices.Contains(own, path[1]):

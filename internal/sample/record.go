@@ -56,7 +56,7 @@ type Connect struct {
 	Device    uint32
 	Attempt   uint32 // 1 for the first; a reconnect after a loss starts at 1 again
 	Reconnect bool   // the device had been online before
-	Due       Moment // its place on the connect ramp, or the end of its backoff
+	Due       Moment // its place on the connect ramp, or the end of its backoff or of its time away
 	Dialed    Moment // the attempt began: a place among those being opened was free
 	Accepted  Moment // the hub's CONNACK was read
 	Ready     Moment // subscribed, twin read: a job can reach it

@@ -92,7 +92,8 @@ failed or had no data, 104 bad scenario, 105 interrupted, 110 the run is invalid
 	root.SetIn(stdio.In)
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
-	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newHub(stdio), newReport(stdio), newVersion(stdio))
+	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newHub(stdio), newReport(stdio),
+		newDevice(stdio), newJob(stdio), newVersion(stdio))
 	return root
 }
 

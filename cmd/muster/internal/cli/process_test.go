@@ -37,7 +37,12 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		path = filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], args[1])
 	}
 	p := &process{cmd: exec.Command(path, args[2:]...), done: make(chan error, 1)}
-	p.cmd.Dir, p.cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
+	p.cmd.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"PATH", "HOME", "IOTHUB_CONNECTION_STRING", "IOTHUB_DEVICE_CONNECTION_STRING", "MUSTER_URL"} {
+		if value := ts.Getenv(name); value != "" {
+			p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		}
+	}
 	out, err := os.Create(ts.MkAbs(args[0] + ".stdout"))
 	ts.Check(err)
 	defer out.Close()
@@ -77,6 +82,21 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))
 		return err == nil && pattern.Match(text)
 	}, "%s never held what matches %s", args[0], args[1])
+}
+
+// capture sets a variable to what the group of a pattern matches in a file, or
+// in stdout: capture VARIABLE FILE PATTERN
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: capture VARIABLE FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	found := pattern.FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(found) != 2 {
+		ts.Fatalf("%s holds nothing that %s matches", args[1], args[2])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // within waits until ok says so.

@@ -65,6 +65,7 @@ func TestTranscripts(t *testing.T) {
 			"exits":      exits,
 			"start":      start,
 			"await":      await,
+			"capture":    capture,
 			"signal":     send,
 			"kill-child": killChild,
 			"ends":       ends,
