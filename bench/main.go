@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -59,21 +60,32 @@ func main() {
 	devices := flag.Int("devices", 10_000, "devices of the fleet")
 	repetitions := flag.Int("repetitions", 20, "broadcasts a run")
 	runs := flag.Int("runs", 3, "runs of each case")
+	only := flag.String("only", "", "measure the one case of this name")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *muster, *devices, *repetitions, *runs); err != nil {
+	if err := bench(ctx, *muster, selected(*only, cases(*devices, *repetitions)), *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, muster string, devices, repetitions, runs int) error {
+// selected returns the case called only, or all of them if it is "".
+func selected(only string, all []benchCase) []benchCase {
+	if only == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(c benchCase) bool { return c.name != only })
+}
+
+func bench(ctx context.Context, muster string, all []benchCase, runs int) error {
+	if len(all) == 0 {
+		return errors.New("no such case")
+	}
 	muster, err := filepath.Abs(muster)
 	if err != nil {
 		return err
 	}
-	all := cases(devices, repetitions)
 	measured := make([][]costs, len(all))
 	for n := range runs {
 		for i, c := range all {
