@@ -2,6 +2,8 @@ module muster
 
 go 1.26.0
 
+ignore ./peers/node_modules
+
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/eclipse/paho.mqtt.golang v1.5.1
