@@ -73,7 +73,8 @@ func (e ending) String() string { return endingNames[e] }
 type conn struct {
 	hub *Hub
 	nc  net.Conn
-	out writer // nc, or the WebSocket on it
+	in  io.Reader // nc, or the WebSocket on it; deadlines pass unseen
+	out writer    // nc, or the WebSocket on it
 	rd  *mqtt.Reader
 	dev *device // nil before CONNECT was accepted
 
@@ -105,7 +106,7 @@ type writer interface {
 
 func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
-	c.rd = mqtt.NewReader(c, maxPacket)
+	c.in, c.rd = patient{c}, mqtt.NewReader(c, maxPacket)
 	return c
 }
 
@@ -205,24 +206,35 @@ func (c *conn) end(why ending) {
 // past is a deadline that lets every read and write fail at once.
 var past = time.Unix(1, 0)
 
-// Read is the reader's source. Before CONNECT was accepted it gives out no more than a CONNECT may have. The read deadline is moved only when it passes: what it stands for is computed anew
-// then, so that a packet costs no timer, and yet a connection ends exactly when it should.
+// Read is the reader's source. Before CONNECT was accepted it gives out no more than a CONNECT may have.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.dev == nil && c.started {
+	if c.dev != nil {
+		return c.in.Read(p)
+	}
+	if c.started {
 		if c.credit == 0 {
 			return 0, mqtt.ErrTooLarge
 		}
 		p = p[:min(len(p), c.credit)]
 	}
+	n, err := c.in.Read(p)
+	if n > 0 {
+		c.spend(p[:n])
+	}
+	return n, err
+}
+
+// patient reads from nc. The read deadline is moved only when it passes: what it stands for is computed anew then, so that a
+// packet costs no timer, and yet a connection ends exactly when it should.
+type patient struct{ *conn }
+
+func (r patient) Read(p []byte) (int, error) {
 	for {
-		n, err := c.nc.Read(p)
-		if c.dev == nil && n > 0 {
-			c.spend(p[:n])
-		}
+		n, err := r.nc.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if err := c.rearm(); err != nil {
+		if err := r.rearm(); err != nil {
 			return 0, err
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"sync"
 
 	"github.com/gorilla/websocket"
-
-	"muster/internal/mqtt"
 )
 
 // Where and how the service speaks MQTT over WebSocket.
@@ -44,7 +42,7 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	messages := &stream{Conn: ws, below: &below}
-	below.c.out, below.c.rd = messages, mqtt.NewReader(messages, maxPacket)
+	below.c.in, below.c.out = messages, messages
 	h.welcome(below.c)
 }
 
@@ -66,7 +64,7 @@ func (j hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // wire is a device's network connection as its WebSocket sees it. A WebSocket does not survive a read that ran into its
-// deadline; the device's connection moves deadlines on in the middle of a read (conn.Read), so it must do that below the
+// deadline; the device's connection moves deadlines on in the middle of a read (patient), so it must do that below the
 // WebSocket.
 type wire struct {
 	net.Conn
@@ -76,7 +74,7 @@ type wire struct {
 }
 
 func (w *wire) Read(p []byte) (n int, err error) {
-	n, err = w.c.Read(p)
+	n, err = patient{w.c}.Read(p)
 	w.err = err
 	return n, err
 }

@@ -31,6 +31,21 @@ func TestWebSocketMessages(t *testing.T) {
 	})
 }
 
+// What may come before CONNECT is accepted is counted in packets' bytes, not in frames'.
+func TestWebSocketLargeConnect(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		will := mqtt.Connect{HasWill: true, WillTopic: []byte(iothub.EventsTopic("dev1")), WillPayload: make([]byte, 60_000)}
+		if got := dialWS(t, s).connack(will, valid(s, "dev1")); got.Code != mqtt.Accepted {
+			t.Errorf("a large will: CONNACK %d", got.Code)
+		}
+		b := dialWS(t, s)
+		b.write(append([]byte{0x10, 0x80, 0x80, 0x14}, make([]byte, 17<<10)...))
+		b.closed()
+		eventually(t, "counted", func() bool { return s.Stats().ProtocolErrors == 1 })
+	})
+}
+
 // A pong is due also long after the last packet was written.
 func TestWebSocketPing(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {

@@ -21,6 +21,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	_ "muster/hub" // runs in a process of its own: when it changes, what go test remembers of this test is void
 )
 
 // need ends the test if something that it needs is missing: in CI by failing.
@@ -40,8 +42,10 @@ func need(t *testing.T, ok bool, what string) {
 func TestNodeSDK(t *testing.T) {
 	node, err := exec.LookPath("node")
 	need(t, err == nil, "node is not installed")
-	_, err = os.Stat("node_modules")
-	need(t, err == nil, "the Node SDKs are not installed: run make peers")
+	for _, input := range []string{"node_modules", "package-lock.json", "sdk.test.js"} { // void as well when these change
+		_, err = os.Stat(input)
+		need(t, err == nil, "the Node SDKs are not installed: run make peers")
+	}
 	host := "127.0.0.1"
 	if runtime.GOOS == "linux" { // which has all of 127.0.0.0/8
 		host = net.IPv4(127, byte(1+mathrand.IntN(250)), byte(mathrand.IntN(250)), byte(2+mathrand.IntN(250))).String()
