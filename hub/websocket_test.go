@@ -40,7 +40,7 @@ func TestWebSocketLargeConnect(t *testing.T) {
 			t.Errorf("a large will: CONNACK %d", got.Code)
 		}
 		b := dialWS(t, s)
-		b.write(append([]byte{0x10, 0x80, 0x80, 0x14}, make([]byte, 17<<10)...))
+		_, _ = b.conn.Write(append([]byte{0x10, 0x80, 0x80, 0x14}, make([]byte, 17<<10)...)) // may be cut short
 		b.closed()
 		eventually(t, "counted", func() bool { return s.Stats().ProtocolErrors == 1 })
 	})
