@@ -22,9 +22,28 @@ func newIdentity(doc *iothub.Device, old *identity) (identity, *iothub.Error) {
 		id.reason = *doc.StatusReason
 	}
 	if old != nil {
-		id.auth, id.primary, id.secondary, id.thumbprints = old.auth, old.primary, old.secondary, old.thumbprints
+		id.primary, id.secondary = old.primary, old.secondary
 	}
-	return id, id.authenticateBy(doc.Authentication)
+	if a := doc.Authentication; a != nil {
+		if a.Type != "" && !strings.EqualFold(a.Type, iothub.AuthenticationSAS) {
+			return id, errUnsupported("Authentication of type " + a.Type)
+		}
+		takeKey(&id.primary, a.SymmetricKey.Primary)
+		takeKey(&id.secondary, a.SymmetricKey.Secondary)
+	}
+	for _, key := range []*iothub.Key{&id.primary, &id.secondary} {
+		if len(*key) == 0 {
+			*key = newKey()
+		}
+	}
+	return id, nil
+}
+
+// takeKey replaces a key by a given one.
+func takeKey(key *iothub.Key, given iothub.Key) {
+	if len(given) > 0 {
+		*key = given
+	}
 }
 
 // create registers a device with a fresh twin, which may be seeded.
@@ -153,8 +172,11 @@ func (d *device) document() iothub.Device {
 		ConnectionStateUpdatedTime: timeOf(i.connAt),
 		StatusUpdatedTime:          timeOf(i.statusAt),
 		LastActivityTime:           timeOf(d.active.Load()),
-		Authentication:             i.authentication(),
-		ParentScopes:               []string{},
+		Authentication: &iothub.Authentication{
+			SymmetricKey: iothub.SymmetricKey{Primary: i.primary, Secondary: i.secondary},
+			Type:         iothub.AuthenticationSAS,
+		},
+		ParentScopes: []string{},
 	}
 	if i.reason != "" {
 		doc.StatusReason = new(i.reason)
