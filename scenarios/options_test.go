@@ -128,6 +128,19 @@ func TestSetTakesATemplateWithoutQuotes(t *testing.T) {
 	}
 }
 
+func TestNoCapOnCallsInFlightStaysNoCap(t *testing.T) {
+	src := top(doors)
+	set := []string{"jobs.lock.via=direct", "jobs.lock.inFlight=0"}
+	s := mustParse(t, src, scenarios.Options{Set: set})
+	again := mustParse(t, resolved(t, s), scenarios.Options{})
+	if s.Jobs[0].InFlight != 0 || again.Jobs[0].InFlight != 0 {
+		t.Errorf("inFlight 0 is %d, and %d when its resolved text is loaded; want no cap", s.Jobs[0].InFlight, again.Jobs[0].InFlight)
+	}
+	if s := mustParse(t, src, scenarios.Options{Set: set[:1]}); s.Jobs[0].InFlight == 0 {
+		t.Error("without inFlight a direct job has no cap, want the default")
+	}
+}
+
 func TestSeedReplacesTheScenarios(t *testing.T) {
 	zero := uint64(0)
 	if s := mustParse(t, full, scenarios.Options{Seed: &zero}); s.Seed != 0 {
