@@ -50,6 +50,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer log.Close()
 	p.cmd.Stdout, p.cmd.Stderr = out, log
+	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0") // see TestMain
 	ts.Check(p.cmd.Start())
 	processes(ts)[args[0]] = p
 	go func() { p.done <- p.cmd.Wait() }()

@@ -22,6 +22,10 @@ import (
 var update = flag.Bool("update", false, "write what the commands print now into the transcripts")
 
 func TestMain(m *testing.M) {
+	// The race detector lets a process sleep for a second before it exits, which is not muster's.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	// In a transcript, muster is this test binary under another name, and so
 	// is the hub that it starts as a child.
 	testscript.Main(leakChecked{m}, map[string]func(){
