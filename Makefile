@@ -6,7 +6,7 @@ BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy bench fuzz soak clean
+.PHONY: build run test check format vet staticcheck tidy peers bench fuzz soak clean
 
 build: $(BIN)
 
@@ -40,6 +40,13 @@ vet:
 staticcheck:
 	$(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
 
+# Clients that others wrote, for the tests of package peers: these skip without them, and fail in CI. Needs npm.
+peers: peers/node_modules/.package-lock.json
+
+peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.json
+	cd peers && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 # Numbers, no verdicts: see docs/performance.md.
 bench: build
 	$(GO) run ./bench -muster $(BIN)
@@ -58,4 +65,4 @@ soak:
 	$(GO) test -race -count 20 -timeout 60m ./...
 
 clean:
-	rm -rf bin results
+	rm -rf bin results peers/node_modules

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"crypto/rand"
+	"net"
 	"strings"
 	"time"
 
@@ -63,8 +64,9 @@ func (h *Hub) PolicyConnectionString(name string) (cs iothub.ConnectionString, o
 	return iothub.ConnectionString{HostName: h.host, SharedAccessKeyName: name, SharedAccessKey: p.key}, true
 }
 
-// authenticate returns the device that a CONNECT names and proves to be, and when the proof expires; or why not.
-func (h *Hub) authenticate(p mqtt.Connect, now time.Time) (d *device, expiry time.Time, why string) {
+// authenticate returns the device that a CONNECT names and proves to be, and when the proof expires, if it does; or why
+// not. Without a password the proof is the certificate that the peer showed.
+func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *device, expiry time.Time, why string) {
 	host, id, module, ok := iothub.ParseUsername(string(p.Username))
 	switch {
 	case !ok:
@@ -78,6 +80,9 @@ func (h *Hub) authenticate(p mqtt.Connect, now time.Time) (d *device, expiry tim
 	}
 	if d = h.registry.find(id); d == nil {
 		return nil, expiry, "unknown device"
+	}
+	if len(p.Password) == 0 {
+		return d, expiry, h.checkCertificate(d, peer, now)
 	}
 	token, err := iothub.ParseToken(string(p.Password))
 	if err != nil {
@@ -105,11 +110,13 @@ func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) str
 		return ""
 	}
 	d.mu.Lock()
-	disabled, primary, secondary := d.identity.disabled, d.identity.primary, d.identity.secondary
+	disabled, auth, primary, secondary := d.identity.disabled, d.identity.auth, d.identity.primary, d.identity.secondary
 	d.mu.Unlock()
 	switch {
 	case disabled:
 		return "device disabled"
+	case auth != iothub.AuthenticationSAS:
+		return "token of a device that has no keys"
 	case !token.SignedBy(primary) && !token.SignedBy(secondary):
 		return "token not signed by the device's keys"
 	}

@@ -1,8 +1,10 @@
 package hub
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -32,7 +34,7 @@ const (
 	// crowded is from how many unsent bytes on methods wait for room.
 	crowded = 256 << 10
 
-	connectTimeout = 10 * time.Second // from accept to CONNECT
+	connectTimeout = 10 * time.Second // from accept to CONNECT, TLS handshake included
 	writeTimeout   = 5 * time.Second  // a chunk that takes longer makes a slow consumer
 
 	// maxKeepAlive is how long the service waits at most for a packet, whatever keep-alive was asked for.
@@ -45,6 +47,7 @@ type ending uint32
 const (
 	endNone         ending = iota
 	endPeer                // the peer went away without DISCONNECT
+	endHandshake           // no TLS
 	endDisconnect          // DISCONNECT
 	endProtocol            // the peer broke the protocol, or asked for what the service does not have
 	endRefused             // CONNACK with a refusal
@@ -58,7 +61,7 @@ const (
 )
 
 var endingNames = [...]string{
-	"none", "peer", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
+	"none", "peer", "handshake", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
 	"unsendable",
 }
 
@@ -70,6 +73,8 @@ func (e ending) String() string { return endingNames[e] }
 type conn struct {
 	hub *Hub
 	nc  net.Conn
+	in  io.Reader // nc, or the WebSocket on it; deadlines pass unseen
+	out writer    // nc, or the WebSocket on it
 	rd  *mqtt.Reader
 	dev *device // nil before CONNECT was accepted
 
@@ -93,15 +98,21 @@ type conn struct {
 	flushers sync.WaitGroup
 }
 
+// writer is where a connection's packets go.
+type writer interface {
+	io.Writer
+	SetWriteDeadline(at time.Time) error
+}
+
 func newConn(h *Hub, nc net.Conn) *conn {
-	c := &conn{hub: h, nc: nc, heard: time.Now(), patience: connectTimeout}
-	c.rd = mqtt.NewReader(c, maxPacket)
+	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
+	c.in, c.rd = patient{c}, mqtt.NewReader(c, maxPacket)
 	return c
 }
 
 // serve reads packets until the connection ends, and leaves nothing of it behind.
 func (c *conn) serve() {
-	err := c.nc.SetReadDeadline(c.heard.Add(c.patience))
+	err := c.handshake()
 	for err == nil {
 		var h mqtt.Header
 		var body []byte
@@ -118,9 +129,47 @@ func (c *conn) serve() {
 	c.mu.Lock()
 	c.closed, c.pending = true, nil
 	c.mu.Unlock()
-	_ = c.nc.Close()
+	c.closeTransport()
 	c.flushers.Wait()
 	c.hub.ended(c, ending(c.reason.Load()), err)
+}
+
+// handshake makes the TLS connection, if it is one, and lets the peer's time for CONNECT begin.
+func (c *conn) handshake() error {
+	t, ok := c.nc.(*tls.Conn)
+	at := c.heard.Add(c.patience)
+	if !ok {
+		return c.waitUntil(at)
+	}
+	err := c.nc.SetWriteDeadline(at)
+	if err == nil {
+		err = c.waitUntil(at)
+	}
+	if err != nil {
+		return err
+	}
+	switch err := t.Handshake(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &endError{endKeepAlive, "deadline passed"}
+	case errors.Is(err, io.EOF):
+		return err
+	default:
+		return &endError{endHandshake, err.Error()}
+	}
+}
+
+// closeTransport closes nc. A peer that may not read is not told that its TLS connection ends: that would take time.
+func (c *conn) closeTransport() {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		switch ending(c.reason.Load()) {
+		case endSlow, endKeepAlive, endClosed:
+			_ = t.NetConn().Close()
+			return
+		}
+	}
+	_ = c.nc.Close()
 }
 
 // endError is an ending as an error, by which a handler ends its connection.
@@ -157,24 +206,35 @@ func (c *conn) end(why ending) {
 // past is a deadline that lets every read and write fail at once.
 var past = time.Unix(1, 0)
 
-// Read is the reader's source. Before CONNECT was accepted it gives out no more than a CONNECT may have. The read deadline is moved only when it passes: what it stands for is computed anew
-// then, so that a packet costs no timer, and yet a connection ends exactly when it should.
+// Read is the reader's source. Before CONNECT was accepted it gives out no more than a CONNECT may have.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.dev == nil && c.started {
+	if c.dev != nil {
+		return c.in.Read(p)
+	}
+	if c.started {
 		if c.credit == 0 {
 			return 0, mqtt.ErrTooLarge
 		}
 		p = p[:min(len(p), c.credit)]
 	}
+	n, err := c.in.Read(p)
+	if n > 0 {
+		c.spend(p[:n])
+	}
+	return n, err
+}
+
+// patient reads from nc. The read deadline is moved only when it passes: what it stands for is computed anew then, so that a
+// packet costs no timer, and yet a connection ends exactly when it should.
+type patient struct{ *conn }
+
+func (r patient) Read(p []byte) (int, error) {
 	for {
-		n, err := c.nc.Read(p)
-		if c.dev == nil && n > 0 {
-			c.spend(p[:n])
-		}
+		n, err := r.nc.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if err := c.rearm(); err != nil {
+		if err := r.rearm(); err != nil {
 			return 0, err
 		}
 	}
@@ -321,13 +381,13 @@ func (c *conn) flushAll(out []byte) {
 }
 
 func (c *conn) write(out []byte) error {
-	if err := c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := c.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
 	if c.reason.Load() != uint32(endNone) { // as in waitUntil
 		return net.ErrClosed
 	}
-	_, err := c.nc.Write(out)
+	_, err := c.out.Write(out)
 	return err
 }
 

@@ -49,8 +49,10 @@ type identity struct {
 	etag               uint64
 	disabled           bool
 	reason             string
-	primary, secondary iothub.Key
-	statusAt, connAt   int64 // when status and connection state changed, Unix time in ns; 0 = never
+	auth               string     // how the device proves itself: iothub.AuthenticationSAS, SelfSigned or CA
+	primary, secondary iothub.Key // with SAS
+	thumbprints        [2]string  // self-signed: in hexadecimal, as they were given; "" = none
+	statusAt, connAt   int64      // when status and connection state changed, Unix time in ns; 0 = never
 }
 
 func (d *device) isGone() bool { return d.gone.Load() }
@@ -123,8 +125,10 @@ func (v *snapshot) appendTwin(dst []byte) []byte {
 	dst = appendNanos(append(dst, `,"statusUpdateTime":`...), v.identity.statusAt)
 	dst = append(append(append(dst, `,"connectionState":"`...), connectionState(v.connected)...), `","lastActivityTime":`...)
 	dst = appendNanos(dst, v.active)
-	dst = append(dst, `,"cloudToDeviceMessageCount":0,"authenticationType":"sas",`+
-		`"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"modelId":"","version":`...)
+	dst = append(append(dst, `,"cloudToDeviceMessageCount":0,"authenticationType":"`...), v.identity.auth...)
+	dst = appendThumbprint(append(dst, `","x509Thumbprint":{"primaryThumbprint":`...), v.identity.thumbprints[0])
+	dst = appendThumbprint(append(dst, `,"secondaryThumbprint":`...), v.identity.thumbprints[1])
+	dst = append(dst, `},"modelId":"","version":`...)
 	dst = append(strconv.AppendInt(dst, v.version, 10), `,"tags":`...)
 	dst = append(append(dst, v.tags...), `,"properties":{"desired":`...)
 	dst = append(v.desired.appendService(dst), `,"reported":`...)
@@ -149,7 +153,7 @@ func (v *snapshot) Value(path []string) query.Value {
 	case "connectionState":
 		return query.String(connectionState(v.connected))
 	case "authenticationType":
-		return query.String("sas")
+		return query.String(v.identity.auth)
 	case "etag":
 		return query.String(twinETag(v.version))
 	case "deviceEtag":

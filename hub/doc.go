@@ -1,10 +1,12 @@
 // Package hub is an IoT hub to test against: devices connect to it by MQTT, services drive it by REST, and it runs jobs
 // over the devices that a query matches, with the protocol, the errors and the limits of Azure IoT Hub.
 //
-// Devices (Hub.ServeMQTT) are connections of MQTT 3.1.1 with a SAS token, on any net.Listener. They read their twin, report
-// properties, hear of desired ones, answer direct methods and send telemetry, which is counted and dropped. Services
-// (Hub.ServeREST, or Hub as an http.Handler) manage identities, read and change twins, query, call methods, and create,
-// follow and cancel jobs. Twins, jobs and sessions live in memory and end with the hub.
+// Devices are connections of MQTT 3.1.1, on any net.Listener: as they are (Hub.ServeMQTT), over TLS (Hub.ServeMQTTS) or over
+// WebSocket and TLS (Hub.ServeWebSocket). They prove themselves by a SAS token, or over TLS by a certificate. They read their
+// twin, report properties, hear of desired ones, answer direct methods and send telemetry, which is counted and dropped.
+// Services (Hub.ServeREST, Hub.ServeRESTS over TLS, or Hub as an http.Handler) manage identities, read and change twins,
+// query, call methods, and create, follow and cancel jobs. Twins, jobs and sessions live in memory and end with the hub; its
+// certificate authority (CA) can be kept.
 //
 // Queries and jobs go through the devices in the order of their registration. Time stamps are the wall clock's at the moment
 // that they name: a job's row begins when its request is handed to the connection, or its twin is changed.
@@ -29,9 +31,8 @@
 //
 // # Not supported
 //
-// Module identities, X.509 authentication, cloud-to-device messages, message routing and file upload, import and export
-// jobs, configurations, device streams, digital twins, edge capabilities and modules; AMQP, and MQTT over WebSocket; the
-// daily quota of messages; projections, aggregates and grouping in queries. Such requests are answered with the service's own
-// error shape (400 GenericBadRequest, or ArgumentInvalid for a query), such topics and filters close the connection, as
-// the service does. docs/hub.md lists this with the decisions that the service's documentation leaves open.
+// Module identities, cloud-to-device messages, message routing and file upload, import and export jobs, configurations, device
+// streams, digital twins, edge capabilities and modules; AMQP; the daily quota of messages. Such requests are answered with
+// the service's own error shape (400 GenericBadRequest, or ArgumentInvalid for a query), such topics and filters close the
+// connection, as the service does. docs/hub.md lists this with the decisions that the service's documentation leaves open.
 package hub

@@ -3,6 +3,8 @@ package hub
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,6 +31,12 @@ type Options struct {
 	// a tier mean nothing. Default: no tier, no limits, and 1 unit. New panics for a tier or units that do not exist.
 	Tier  Tier
 	Units int
+
+	// CA signs what the hub shows to TLS clients. Default: one of the hub's own, made when it is first needed.
+	CA *CA
+
+	// DeviceCAs vouch for the devices whose authentication is of type certificateAuthority. Default: none does.
+	DeviceCAs []*x509.Certificate
 
 	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
 	Logger *slog.Logger
@@ -58,6 +66,9 @@ type Hub struct {
 	host     string
 	log      *slog.Logger
 	policies policies
+	ca       func() (*CA, error)         // makes it at the first call
+	tls      func() (*tls.Config, error) // of every TLS listener, made at the first call
+	vouchers *x509.CertPool              // Options.DeviceCAs
 	registry *registry
 	jobs     *jobs
 	timers   *timers
@@ -88,6 +99,7 @@ func New(opts *Options) *Hub {
 		host:     o.HostName,
 		log:      o.Logger,
 		policies: newPolicies(o.ServiceKey),
+		vouchers: x509.NewCertPool(),
 		registry: newRegistry(),
 		jobs:     newJobs(),
 		throttle: newThrottle(o.Tier, o.Units),
@@ -97,6 +109,14 @@ func New(opts *Options) *Hub {
 		conns:    make(map[*conn]struct{}),
 	}
 	h.jobs.most, h.registry.most = h.throttle.maxActiveJobs(), h.throttle.maxDevices()
+	h.ca = sync.OnceValues(NewCA)
+	if o.CA != nil {
+		h.ca = func() (*CA, error) { return o.CA, nil }
+	}
+	h.tls = sync.OnceValues(h.makeTLS)
+	for _, ca := range o.DeviceCAs {
+		h.vouchers.AddCert(ca)
+	}
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
@@ -177,10 +197,13 @@ func (h *Hub) ended(c *conn, why ending, err error) {
 }
 
 // ServeREST serves the REST side on l until the hub is closed, and returns nil then. The hub closes the listener.
-func (h *Hub) ServeREST(l net.Listener) error {
+func (h *Hub) ServeREST(l net.Listener) error { return h.serveHTTP(l, h) }
+
+// serveHTTP serves HTTP/1.1 on l until the hub is closed.
+func (h *Hub) serveHTTP(l net.Listener, handler http.Handler) error {
 	var open sync.WaitGroup // the server's connections
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),

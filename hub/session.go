@@ -21,7 +21,7 @@ func (c *conn) connect(body []byte) error {
 	if p.Level != 4 {
 		return c.refuse(mqtt.RefusedLevel, "protocol level")
 	}
-	dev, expiry, why := c.hub.authenticate(p, c.heard)
+	dev, expiry, why := c.hub.authenticate(p, c.nc, c.heard)
 	if why != "" {
 		return c.refuse(mqtt.RefusedNotAuthorized, why)
 	}

@@ -7,6 +7,7 @@ type Stats struct {
 	Connections     int64 `json:"connections"`     // connected devices
 	Accepted        int64 `json:"accepted"`        // CONNECTs accepted
 	Refused         int64 `json:"refused"`         // CONNECTs answered with a refusal
+	HandshakeFailed int64 `json:"handshakeFailed"` // connections closed since there was no TLS, such as for want of trust
 	TakenOver       int64 `json:"takenOver"`       // connections closed since their device connected anew
 	SlowClosed      int64 `json:"slowClosed"`      // connections closed since their device did not read
 	KeepAliveClosed int64 `json:"keepAliveClosed"` // connections closed since nothing was heard, CONNECT included
@@ -43,6 +44,7 @@ func (h *Hub) Stats() Stats {
 		Connections:     c.connections.Load(),
 		Accepted:        c.accepted.Load(),
 		Refused:         c.refused.Load(),
+		HandshakeFailed: c.endings[endHandshake].Load(),
 		TakenOver:       c.endings[endTakeover].Load(),
 		SlowClosed:      c.endings[endSlow].Load(),
 		KeepAliveClosed: c.endings[endKeepAlive].Load(),

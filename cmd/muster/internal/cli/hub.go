@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
-	"net"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -18,12 +18,14 @@ import (
 )
 
 type hubFlags struct {
-	mqtt, http, hostname string
-	jobRate              float64
-	tier                 string
-	units                int
-	json, untilEOF       bool
-	verbose              bool
+	mqtt, mqtts, ws, http, https string
+	hostname, data               string
+	deviceCAs                    []string
+	jobRate                      float64
+	tier                         string
+	units                        int
+	json, untilEOF               bool
+	verbose                      bool
 }
 
 func newHub(stdio Stdio) *cobra.Command {
@@ -32,15 +34,24 @@ func newHub(stdio Stdio) *cobra.Command {
 		Use:   "hub",
 		Short: "Run the embedded IoT hub alone",
 		Long: `Run the embedded IoT hub alone: devices connect over MQTT, services over REST.
-When it is ready it prints its endpoints and the service connection string.
-It holds everything in memory and ends with an interrupt.`,
+When it is ready it prints its endpoints, the service connection string and, if
+it speaks TLS, the file with the CA that clients must trust.
+It holds everything but the CA in memory and ends with an interrupt.
+
+An address without a host, such as :8883, is on every interface. An empty
+address is no listener.`,
 		Args: cobra.NoArgs,
 		RunE: action(func(ctx context.Context, _ []string) error { return runHub(ctx, flags, stdio) }),
 	}
 	f := cmd.Flags()
-	f.StringVar(&flags.mqtt, "mqtt", "127.0.0.1:1883", "address for devices, MQTT 3.1.1 over TCP")
-	f.StringVar(&flags.http, "http", "127.0.0.1:8080", "address for services, REST over HTTP")
-	f.StringVar(&flags.hostname, "hostname", "localhost", "the hub's name in connection strings and tokens")
+	f.StringVar(&flags.mqtt, "mqtt", "127.0.0.1:1883", "`address` for devices, MQTT 3.1.1 over TCP")
+	f.StringVar(&flags.mqtts, "mqtts", "", "`address` for devices, MQTT over TLS")
+	f.StringVar(&flags.ws, "ws", "", "`address` for devices, MQTT over WebSocket and TLS")
+	f.StringVar(&flags.http, "http", "127.0.0.1:8080", "`address` for services, REST over HTTP")
+	f.StringVar(&flags.https, "https", "", "`address` for services, REST over HTTPS, and for devices on WebSockets")
+	f.StringVar(&flags.hostname, "hostname", "localhost", "the hub's name in connection strings, tokens and its certificate")
+	f.StringVar(&flags.data, "data", "", "`folder` of the CA (default: muster/hub in the user's cache folder)")
+	f.StringArrayVar(&flags.deviceCAs, "device-ca", nil, "PEM `file` of a CA that vouches for devices; may be repeated")
 	f.Float64Var(&flags.jobRate, "job-rate", 0, "job executions dispatched a second, 0 for as fast as it can")
 	f.StringVar(&flags.tier, "tier", "", "keep the quotas of this tier: F1, S1, S2 or S3 (default none)")
 	f.IntVar(&flags.units, "units", 1, "units of the tier")
@@ -55,28 +66,20 @@ It holds everything in memory and ends with an interrupt.`,
 
 // runHub serves until ctx ends, a listener fails or, if asked, standard input ends.
 func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
-	if !(flags.jobRate >= 0) || math.IsInf(flags.jobRate, 0) {
-		return withStatus(exitUsage, fmt.Errorf("--job-rate %v: must be a number and not negative", flags.jobRate))
-	}
-	if flags.tier != "" {
-		if _, err := quota.For(hub.Tier(flags.tier), flags.units); err != nil {
-			return withStatus(exitUsage, fmt.Errorf("--tier %s --units %d: %w", flags.tier, flags.units, err))
-		}
-	} else if flags.units != 1 {
-		return withStatus(exitUsage, errors.New("--units: a hub has units of a tier; give --tier"))
-	}
-	mqtt, err := listen("--mqtt", flags.mqtt)
+	opts, err := flags.options(newLogger(stdio.Err, flags.verbose))
 	if err != nil {
 		return err
 	}
-	rest, err := listen("--http", flags.http)
-	if err != nil {
-		return errors.Join(err, mqtt.Close())
+	var ready endpoints
+	if opts.CA != nil {
+		ready.CAFile = opts.CA.File()
 	}
-	h := hub.New(&hub.Options{
-		HostName: flags.hostname, JobRate: flags.jobRate,
-		Tier: hub.Tier(flags.tier), Units: flags.units, Logger: newLogger(stdio.Err, flags.verbose),
-	})
+	doors, err := openDoors(flags, &ready)
+	if err != nil {
+		return err
+	}
+	h := hub.New(opts)
+	ready.ConnectionString = h.ConnectionString().Reveal()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if flags.untilEOF {
@@ -87,13 +90,13 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 		})
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return h.ServeMQTT(mqtt) })
-	group.Go(func() error { return h.ServeREST(rest) })
+	for _, d := range doors {
+		group.Go(func() error { return d.serve(h, d.listener) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		return h.Close()
 	})
-	ready := endpoints{MQTT: mqtt.Addr().String(), HTTP: rest.Addr().String(), ConnectionString: h.ConnectionString().Reveal()}
 	if err := printReady(stdio.Out, ready, flags.json); err != nil {
 		stop()
 		return errors.Join(err, group.Wait())
@@ -101,12 +104,30 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 	return group.Wait()
 }
 
-func listen(flag, addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
+// options returns what the flags ask of the hub.
+func (f *hubFlags) options(logger *slog.Logger) (*hub.Options, error) {
+	if !(f.jobRate >= 0) || math.IsInf(f.jobRate, 0) {
+		return nil, withStatus(exitUsage, fmt.Errorf("--job-rate %v: must be a number and not negative", f.jobRate))
 	}
-	return l, nil
+	if f.tier != "" {
+		if _, err := quota.For(hub.Tier(f.tier), f.units); err != nil {
+			return nil, withStatus(exitUsage, fmt.Errorf("--tier %s --units %d: %w", f.tier, f.units, err))
+		}
+	} else if f.units != 1 {
+		return nil, withStatus(exitUsage, errors.New("--units: a hub has units of a tier; give --tier"))
+	}
+	vouchers, err := readDeviceCAs(f.deviceCAs)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := f.openCA()
+	if err != nil {
+		return nil, err
+	}
+	return &hub.Options{
+		HostName: f.hostname, CA: ca, DeviceCAs: vouchers, JobRate: f.jobRate,
+		Tier: hub.Tier(f.tier), Units: f.units, Logger: logger,
+	}, nil
 }
 
 // printReady is the one place where the hub's secret is shown: on purpose, to
@@ -115,7 +136,20 @@ func printReady(w io.Writer, ready endpoints, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(ready)
 	}
-	_, err := fmt.Fprintf(w, "muster hub is ready\n  devices (MQTT)     mqtt://%s\n  services (REST)    http://%s\n  connection string  %s\n",
-		ready.MQTT, ready.HTTP, ready.ConnectionString)
+	text := "muster hub is ready\n"
+	for _, line := range []struct{ label, scheme, value string }{
+		{"devices (MQTT)", "mqtt://", ready.MQTT},
+		{"devices (TLS)", "mqtts://", ready.MQTTS},
+		{"devices (WebSocket)", "wss://", ready.WS},
+		{"services (REST)", "http://", ready.HTTP},
+		{"services (HTTPS)", "https://", ready.HTTPS},
+		{"connection string", "", ready.ConnectionString},
+		{"CA file", "", ready.CAFile},
+	} {
+		if line.value != "" {
+			text += fmt.Sprintf("  %-20s %s%s\n", line.label, line.scheme, line.value)
+		}
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }

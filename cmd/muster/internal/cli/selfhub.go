@@ -26,8 +26,12 @@ const (
 // endpoints is what `muster hub --json` prints when it is ready.
 type endpoints struct {
 	MQTT             string `json:"mqtt,omitempty"`
+	MQTTS            string `json:"mqtts,omitempty"`
+	WS               string `json:"ws,omitempty"`
 	HTTP             string `json:"http,omitempty"`
+	HTTPS            string `json:"https,omitempty"`
 	ConnectionString string `json:"connectionString"`
+	CAFile           string `json:"caFile,omitempty"`
 }
 
 // child is the hub as a process of its own: own descriptors, own garbage

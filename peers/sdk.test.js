@@ -1,0 +1,196 @@
+'use strict';
+// The official Node SDKs, unmodified, against `muster hub`. peers_test.go starts the hub and says in the environment
+// where it is: HUB is the service's connection string, on the ports that the service has; CERTIFICATES is a folder with
+// NAME.pem and NAME-key.pem for devices, THUMBPRINT that of thumb.pem.
+
+const { test } = require('node:test');
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const https = require('node:https');
+const net = require('node:net');
+const path = require('node:path');
+const { json } = require('node:stream/consumers');
+const { setTimeout: sleep } = require('node:timers/promises');
+
+const { SharedAccessSignature, anHourFromNow } = require('azure-iot-common');
+const { Client: Device, Message } = require('azure-iot-device');
+const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+const { Registry, Client: Service, JobClient } = require('azure-iothub');
+
+const hub = process.env.HUB;
+const host = /HostName=([^;]+)/.exec(hub)[1];
+const registry = Registry.fromConnectionString(hub);
+const service = Service.fromConnectionString(hub);
+const jobs = JobClient.fromConnectionString(hub);
+
+// register makes a device and returns its connection string.
+async function register(deviceId) {
+  const { responseBody: device } = await registry.create({ deviceId });
+  return `HostName=${host};DeviceId=${deviceId};SharedAccessKey=${device.authentication.symmetricKey.primaryKey}`;
+}
+
+// behave gives a device the behaviour of the tests: a method that echoes, and a twin whose desired properties are
+// queued up and reported back.
+async function behave(device) {
+  device.onDeviceMethod('echo', (request, response) => response.send(200, request.payload));
+  await device.open();
+  const twin = await device.getTwin();
+  const seen = [];
+  twin.on('properties.desired', (patch) => seen.push(patch));
+  const report = (patch) => new Promise((done, fail) => twin.properties.reported.update(patch, (err) => (err ? fail(err) : done())));
+  return { twin, seen, report };
+}
+
+// eventually waits for what must come.
+async function eventually(what, check) {
+  for (let i = 0; i < 200; i++) {
+    if (await check()) return;
+    await sleep(50);
+  }
+  assert.fail(`not so after 10 s: ${what}`);
+}
+
+async function invoke(deviceId, payload) {
+  const { result } = await service.invokeDeviceMethod(deviceId, { methodName: 'echo', payload, responseTimeoutInSeconds: 5 });
+  return result;
+}
+
+// accepted counts the CONNECTs that the hub took, by an endpoint that is muster's own.
+async function accepted() {
+  const authorization = SharedAccessSignature.create(host, 'iothubowner', /SharedAccessKey=(.*)$/.exec(hub)[1],
+    anHourFromNow()).toString();
+  const answer = await new Promise((done, fail) => https.get({ host, path: '/muster/stats', headers: { authorization } }, done).on('error', fail));
+  return (await json(answer)).accepted;
+}
+
+test('identities', async () => {
+  const { responseBody: made } = await registry.create({ deviceId: 'reg-1' });
+  assert.equal(made.authentication.type, 'sas');
+  await assert.rejects(registry.create({ deviceId: 'reg-1' }), { name: 'DeviceAlreadyExistsError' });
+  const { responseBody: bulk } = await registry.addDevices([{ deviceId: 'reg-2' }, { deviceId: 'reg-3' }]);
+  assert.equal(bulk.isSuccessful, true);
+  const { responseBody: changed } = await registry.update({ deviceId: 'reg-1', status: 'disabled' });
+  assert.equal(changed.status, 'disabled');
+  const { responseBody: all } = await registry.list();
+  assert.deepEqual(all.map((d) => d.deviceId).filter((id) => id.startsWith('reg-')).sort(), ['reg-1', 'reg-2', 'reg-3']);
+  await registry.removeDevices([{ deviceId: 'reg-2' }, { deviceId: 'reg-3' }], true);
+  await registry.delete('reg-1');
+  await assert.rejects(registry.get('reg-1'), { name: 'DeviceNotFoundError' });
+});
+
+for (const [name, transport] of [['mqtt', Mqtt], ['ws', MqttWs]]) {
+  test(`a device over ${name}`, async () => {
+    const id = `dev-${name}`;
+    const device = Device.fromConnectionString(await register(id), transport);
+    const { twin, seen, report } = await behave(device);
+    assert.equal(twin.properties.desired.$version, 1);
+    assert.deepEqual(await invoke(id, { a: 1 }), { status: 200, payload: { a: 1 } });
+    assert.deepEqual(await invoke(id, null), { status: 200, payload: null });
+    await registry.updateTwin(id, { tags: { floor: 2 }, properties: { desired: { open: true } } }, '*');
+    await eventually('the desired property arrives', () => seen.some((p) => p.open === true));
+    await report({ open: true });
+    const { responseBody: shown } = await registry.getTwin(id);
+    assert.equal(shown.properties.reported.open, true);
+    assert.equal(shown.connectionState, 'Connected');
+    await device.sendEvent(new Message('x'.repeat(200_000))); // more than one TLS record and one WebSocket frame
+    await device.close();
+    await eventually('the device is offline', async () => (await registry.getTwin(id)).responseBody.connectionState === 'Disconnected');
+    await assert.rejects(invoke(id, 1), /Not found/);
+  });
+
+  // After a renewal the SDK connects with CleanSession=0 and does not subscribe again.
+  test(`renewed tokens over ${name}`, async () => {
+    const id = `renew-${name}`;
+    const device = Device.fromConnectionString(await register(id), transport);
+    await device.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 6, tokenRenewalMarginInSeconds: 4 } });
+    const before = await accepted();
+    const { seen, report } = await behave(device);
+    await eventually('the token was renewed twice', async () => (await accepted()) >= before + 3);
+    await registry.updateTwin(id, { properties: { desired: { n: 1 } } }, '*');
+    await eventually('the desired property arrives', () => seen.some((p) => p.n === 1));
+    await report({ n: 1 });
+    assert.deepEqual(await invoke(id, 'still there'), { status: 200, payload: 'still there' });
+    await device.close();
+  });
+}
+
+test('a lost connection comes back with its session', async () => {
+  const open = new Set();
+  const proxy = net.createServer((near) => {
+    const far = net.connect(8883, host);
+    for (const s of [near, far]) {
+      open.add(s);
+      s.on('error', () => {}).on('close', () => { open.delete(s); near.destroy(); far.destroy(); });
+    }
+    near.pipe(far).pipe(near);
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const device = Device.fromConnectionString(`${await register('lost')};GatewayHostName=localhost:${proxy.address().port}`, Mqtt);
+  const before = await accepted();
+  const { seen } = await behave(device);
+  for (const s of open) s.destroy();
+  await eventually('it connected anew', async () => (await accepted()) >= before + 2);
+  await registry.updateTwin('lost', { properties: { desired: { n: 1 } } }, '*');
+  await eventually('the desired property arrives', () => seen.some((p) => p.n === 1));
+  assert.deepEqual(await invoke('lost', 7), { status: 200, payload: 7 });
+  await device.close();
+  proxy.close();
+});
+
+test('refused devices', async () => {
+  const good = await register('refused');
+  const other = await register('refused-too');
+  const wrong = good.replace(/SharedAccessKey=.*/, other.slice(other.indexOf('SharedAccessKey=')));
+  for (const transport of [Mqtt, MqttWs]) {
+    await assert.rejects(Device.fromConnectionString(wrong, transport).open(), { name: 'UnauthorizedError' });
+  }
+});
+
+test('certificates', async () => {
+  const read = (name) => fs.readFileSync(path.join(process.env.CERTIFICATES, name), 'utf8');
+  const connect = async (id, name) => {
+    const device = Device.fromConnectionString(`HostName=${host};DeviceId=${id};x509=true`, Mqtt);
+    await device.setOptions({ cert: read(`${name}.pem`), key: read(`${name}-key.pem`) });
+    await device.open();
+    return device;
+  };
+  await registry.create({
+    deviceId: 'thumb',
+    authentication: { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: process.env.THUMBPRINT, secondaryThumbprint: null } },
+  });
+  await registry.create({ deviceId: 'vouched', authentication: { type: 'certificateAuthority' } });
+  for (const id of ['thumb', 'vouched']) await (await connect(id, id)).close();
+  await assert.rejects(connect('thumb', 'vouched'), { name: 'UnauthorizedError' });
+  await assert.rejects(connect('vouched', 'thumb'), { name: 'UnauthorizedError' });
+});
+
+test('jobs', async () => {
+  const id = 'job-dev';
+  const device = Device.fromConnectionString(await register(id), Mqtt);
+  await behave(device);
+  const finished = async (jobId) => {
+    let job;
+    await eventually(`${jobId} is completed`, async () => {
+      job = (await jobs.getJob(jobId)).jobStatus;
+      return job.status === 'completed';
+    });
+    return job;
+  };
+  const condition = `deviceId IN ['${id}']`;
+  await jobs.scheduleDeviceMethod('sdk-method', condition,
+    { methodName: 'echo', payload: { lockTime: '10m' }, responseTimeoutInSeconds: 15 }, new Date(), 60);
+  const job = await finished('sdk-method');
+  assert.equal(job.deviceJobStatistics.succeededCount, 1);
+  const query = registry.createQuery("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'sdk-method'", 10);
+  const { result: rows } = await query.next();
+  assert.deepEqual(rows.map((r) => [r.deviceId, r.status, r.outcome.deviceMethodResponse.payload]), [[id, 'completed', { lockTime: '10m' }]]);
+  await jobs.scheduleTwinUpdate('sdk-twin', condition,
+    { etag: '*', properties: { desired: { lock: true } } }, new Date(), 60);
+  await finished('sdk-twin');
+  assert.equal((await registry.getTwin(id)).responseBody.properties.desired.lock, true);
+  await jobs.scheduleDeviceMethod('sdk-later', condition, { methodName: 'echo', payload: null }, new Date(Date.now() + 3600_000), 60);
+  await jobs.cancelJob('sdk-later');
+  assert.equal((await jobs.getJob('sdk-later')).jobStatus.status, 'cancelled');
+  await device.close();
+});
