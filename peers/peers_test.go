@@ -2,6 +2,7 @@ package peers_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -60,7 +61,11 @@ func TestNodeSDK(t *testing.T) {
 	thumbprint := deviceCertificates(t, dir)
 	ready := startHub(t, "--hostname", host, "--mqtt", "", "--http", "", "--mqtts", host+":8883", "--https", host+":443",
 		"--data", filepath.Join(dir, "data"), "--device-ca", filepath.Join(dir, "vouchers.pem"))
-	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=spec", "sdk.test.js")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	// Forced: a device that the SDK has open would keep Node from ending, and a test that failed from being told.
+	cmd := exec.CommandContext(ctx, node, "--test", "--test-force-exit", "--test-reporter=spec", "sdk.test.js")
+	cmd.WaitDelay = time.Second // for a grandchild that holds the output
 	cmd.Env = append(os.Environ(), "HUB="+ready.ConnectionString, "NODE_EXTRA_CA_CERTS="+ready.CAFile,
 		"CERTIFICATES="+dir, "THUMBPRINT="+thumbprint)
 	out, err := cmd.CombinedOutput()

@@ -24,6 +24,9 @@ const registry = Registry.fromConnectionString(hub);
 const service = Service.fromConnectionString(hub);
 const jobs = JobClient.fromConnectionString(hub);
 
+// limits end a test that stands still: it fails then.
+const limits = { timeout: 30_000 };
+
 // register makes a device and returns its connection string.
 async function register(deviceId) {
   const { responseBody: device } = await registry.create({ deviceId });
@@ -31,15 +34,23 @@ async function register(deviceId) {
 }
 
 // behave gives a device the behaviour of the tests: a method that echoes, and a twin whose desired properties are
-// queued up and reported back.
-async function behave(device) {
+// queued up and reported back. It is online until the test ends, and listens to desired properties when behave is done:
+// the SDK tells nobody when the hub has its subscription, and does not subscribe again after a loss.
+async function behave(t, id, device) {
+  t.after(() => device.close());
   device.onDeviceMethod('echo', (request, response) => response.send(200, request.payload));
   await device.open();
   const twin = await device.getTwin();
+  assert.equal(twin.properties.desired.$version, 1);
   const seen = [];
   twin.on('properties.desired', (patch) => seen.push(patch));
+  await eventually('it listens to desired properties', async () => {
+    await registry.updateTwin(id, { properties: { desired: { listening: true } } }, '*');
+    await sleep(20);
+    return seen.some((p) => p.listening);
+  });
   const report = (patch) => new Promise((done, fail) => twin.properties.reported.update(patch, (err) => (err ? fail(err) : done())));
-  return { twin, seen, report };
+  return { seen, report };
 }
 
 // eventually waits for what must come.
@@ -64,7 +75,7 @@ async function accepted() {
   return (await json(answer)).accepted;
 }
 
-test('identities', async () => {
+test('identities', limits, async () => {
   const { responseBody: made } = await registry.create({ deviceId: 'reg-1' });
   assert.equal(made.authentication.type, 'sas');
   await assert.rejects(registry.create({ deviceId: 'reg-1' }), { name: 'DeviceAlreadyExistsError' });
@@ -80,11 +91,10 @@ test('identities', async () => {
 });
 
 for (const [name, transport] of [['mqtt', Mqtt], ['ws', MqttWs]]) {
-  test(`a device over ${name}`, async () => {
+  test(`a device over ${name}`, limits, async (t) => {
     const id = `dev-${name}`;
     const device = Device.fromConnectionString(await register(id), transport);
-    const { twin, seen, report } = await behave(device);
-    assert.equal(twin.properties.desired.$version, 1);
+    const { seen, report } = await behave(t, id, device);
     assert.deepEqual(await invoke(id, { a: 1 }), { status: 200, payload: { a: 1 } });
     assert.deepEqual(await invoke(id, null), { status: 200, payload: null });
     await registry.updateTwin(id, { tags: { floor: 2 }, properties: { desired: { open: true } } }, '*');
@@ -100,22 +110,21 @@ for (const [name, transport] of [['mqtt', Mqtt], ['ws', MqttWs]]) {
   });
 
   // After a renewal the SDK connects with CleanSession=0 and does not subscribe again.
-  test(`renewed tokens over ${name}`, async () => {
+  test(`renewed tokens over ${name}`, limits, async (t) => {
     const id = `renew-${name}`;
     const device = Device.fromConnectionString(await register(id), transport);
     await device.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 6, tokenRenewalMarginInSeconds: 4 } });
     const before = await accepted();
-    const { seen, report } = await behave(device);
+    const { seen, report } = await behave(t, id, device);
     await eventually('the token was renewed twice', async () => (await accepted()) >= before + 3);
     await registry.updateTwin(id, { properties: { desired: { n: 1 } } }, '*');
     await eventually('the desired property arrives', () => seen.some((p) => p.n === 1));
     await report({ n: 1 });
     assert.deepEqual(await invoke(id, 'still there'), { status: 200, payload: 'still there' });
-    await device.close();
   });
 }
 
-test('a lost connection comes back with its session', async () => {
+test('a lost connection comes back with its session', limits, async (t) => {
   const open = new Set();
   const proxy = net.createServer((near) => {
     const far = net.connect(8883, host);
@@ -126,19 +135,18 @@ test('a lost connection comes back with its session', async () => {
     near.pipe(far).pipe(near);
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
+  t.after(() => proxy.close());
   const device = Device.fromConnectionString(`${await register('lost')};GatewayHostName=localhost:${proxy.address().port}`, Mqtt);
   const before = await accepted();
-  const { seen } = await behave(device);
+  const { seen } = await behave(t, 'lost', device);
   for (const s of open) s.destroy();
   await eventually('it connected anew', async () => (await accepted()) >= before + 2);
   await registry.updateTwin('lost', { properties: { desired: { n: 1 } } }, '*');
   await eventually('the desired property arrives', () => seen.some((p) => p.n === 1));
   assert.deepEqual(await invoke('lost', 7), { status: 200, payload: 7 });
-  await device.close();
-  proxy.close();
 });
 
-test('refused devices', async () => {
+test('refused devices', limits, async () => {
   const good = await register('refused');
   const other = await register('refused-too');
   const wrong = good.replace(/SharedAccessKey=.*/, other.slice(other.indexOf('SharedAccessKey=')));
@@ -147,7 +155,7 @@ test('refused devices', async () => {
   }
 });
 
-test('certificates', async () => {
+test('certificates', limits, async () => {
   const read = (name) => fs.readFileSync(path.join(process.env.CERTIFICATES, name), 'utf8');
   const connect = async (id, name) => {
     const device = Device.fromConnectionString(`HostName=${host};DeviceId=${id};x509=true`, Mqtt);
@@ -165,10 +173,10 @@ test('certificates', async () => {
   await assert.rejects(connect('vouched', 'thumb'), { name: 'UnauthorizedError' });
 });
 
-test('jobs', async () => {
+test('jobs', limits, async (t) => {
   const id = 'job-dev';
   const device = Device.fromConnectionString(await register(id), Mqtt);
-  await behave(device);
+  await behave(t, id, device);
   const finished = async (jobId) => {
     let job;
     await eventually(`${jobId} is completed`, async () => {
@@ -188,9 +196,14 @@ test('jobs', async () => {
   await jobs.scheduleTwinUpdate('sdk-twin', condition,
     { etag: '*', properties: { desired: { lock: true } } }, new Date(), 60);
   await finished('sdk-twin');
+  const listed = [];
+  for (let list = jobs.createQuery('scheduleDeviceMethod', 'completed', 1); ;) {
+    listed.push(...(await list.next()).result);
+    if (!list.hasMoreResults) break;
+  }
+  assert.deepEqual(listed.map((j) => j.jobId), ['sdk-method']);
   assert.equal((await registry.getTwin(id)).responseBody.properties.desired.lock, true);
   await jobs.scheduleDeviceMethod('sdk-later', condition, { methodName: 'echo', payload: null }, new Date(Date.now() + 3600_000), 60);
   await jobs.cancelJob('sdk-later');
   assert.equal((await jobs.getJob('sdk-later')).jobStatus.status, 'cancelled');
-  await device.close();
 });
