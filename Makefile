@@ -40,8 +40,10 @@ vet:
 staticcheck:
 	$(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
 
-# Clients that others wrote, for the tests of package peers: these skip without them, and fail in CI. Needs npm.
+# Clients that others wrote, for the tests of package peers: these skip without them, and fail in CI. Needs npm, and for
+# Mosquitto's tools Debian or the like, or to have them.
 peers: peers/node_modules/.package-lock.json
+	@command -v mosquitto_sub >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mosquitto-clients; }
 
 peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.json
 	cd peers && npm ci --omit=dev --ignore-scripts --no-audit --no-fund

@@ -61,7 +61,7 @@ or once a token that was given in place of a key has expired.`,
 	f.StringVar(&flags.response, "response", "", `payload of the answers, JSON (default {"Response":"NAME called successfully"})`)
 	f.DurationVar(&flags.tokenLifetime, "token-lifetime", time.Hour, "how long a token is good; it is renewed after four fifths of that")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log what the device cannot read")
-	cmd.AddCommand(newDeviceCreate(stdio))
+	cmd.AddCommand(newDeviceCreate(stdio), newDeviceToken(stdio))
 	return cmd
 }
 
@@ -77,6 +77,39 @@ secret: it goes to stdout alone, for a variable or a file.`,
 	}
 	hub.register(cmd.Flags())
 	return cmd
+}
+
+func newDeviceToken(stdio Stdio) *cobra.Command {
+	var connection string
+	var lifetime time.Duration
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Print a SAS token: a device's password for other MQTT clients",
+		Long: `Print a SAS token of a device, made of its key: the password with which any other MQTT
+client is this device. It is a secret until it expires: it goes to stdout alone, for a
+variable. No hub is asked.`,
+		Args: cobra.NoArgs,
+		RunE: action(func(context.Context, []string) error { return printToken(connection, lifetime, stdio) }),
+	}
+	f := cmd.Flags()
+	f.StringVar(&connection, "connection-string", "", "the device's connection string, a secret (default $"+deviceVariable+")")
+	f.DurationVar(&lifetime, "lifetime", time.Hour, "how long the token is good")
+	return cmd
+}
+
+func printToken(connection string, lifetime time.Duration, stdio Stdio) error {
+	cs, err := connectionString("--connection-string", connection, deviceVariable)
+	switch {
+	case err != nil:
+		return err
+	case cs.DeviceID == "" || len(cs.SharedAccessKey) == 0:
+		return withStatus(exitUsage, errors.New("--connection-string: a token is made of a device's key; this is not a connection string with both"))
+	case lifetime < time.Second:
+		return withStatus(exitUsage, fmt.Errorf("--lifetime %v: must be 1s at least", lifetime))
+	}
+	resource := iothub.DeviceResource(cs.HostName, cs.DeviceID)
+	_, err = fmt.Fprintln(stdio.Out, iothub.NewToken(resource, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(lifetime)))
+	return err
 }
 
 func createDevice(ctx context.Context, id string, hub *serviceFlags, stdio Stdio) error {
