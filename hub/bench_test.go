@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -180,4 +181,24 @@ func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkTelemetry takes in telemetry messages of one device, each with properties and half a kilobyte.
+func BenchmarkTelemetry(b *testing.B) {
+	s := hubtest.Start(b, nil)
+	device := online(b, s, "dev1")
+	message := mqtt.Publish{
+		Topic:   []byte(iothub.EventsTopic("dev1") + "%24.mid=1&%24.ct=application%2Fjson&%24.ce=utf-8&alert=true"),
+		Payload: bytes.Repeat([]byte("x"), 512),
+	}
+	const burst = 64 // messages in one write, the last of which is acknowledged
+	packet, _ := mqtt.AppendPublish(nil, message)
+	packets := bytes.Repeat(packet, burst-1)
+	message.QoS, message.ID = 1, 1
+	packets, _ = mqtt.AppendPublish(packets, message)
+	b.ReportAllocs()
+	for sent := 0; sent < b.N; sent += burst {
+		device.write(packets)
+		device.expect(mqtt.TypePuback)
+	}
 }
