@@ -31,12 +31,12 @@ type call struct {
 	read func(header http.Header, body []byte) error
 }
 
-// on adds one path segment, which it encodes, and a fixed rest.
+// on adds one path segment, which it encodes, between two fixed parts.
 func (k call) on(prefix, id, rest string) call {
-	k.path = prefix + id + rest
-	if encoded := escape(id); encoded != id {
-		k.rawPath = prefix + encoded + rest
+	if encoded := escape(id); encoded != id || k.rawPath != "" {
+		k.rawPath = firstOf(k.rawPath, k.path) + prefix + encoded + rest
 	}
+	k.path += prefix + id + rest
 	return k
 }
 

@@ -186,7 +186,7 @@ func (e *BulkEntry) repeatable() bool {
 	case "update", "updatetwin", "delete":
 		return true
 	case "create", "createorupdate":
-		return ownCredentials(e.Authentication)
+		return e.ModuleID == "" && ownCredentials(e.Authentication)
 	}
 	return false
 }
@@ -194,13 +194,17 @@ func (e *BulkEntry) repeatable() bool {
 // forgive drops the errors of a repeated call that its own earlier attempt
 // explains.
 func (c *Client) forgive(ctx context.Context, entries []BulkEntry, result *BulkResult) {
-	byID := make(map[string]*BulkEntry, len(entries))
+	byName := make(map[string]*BulkEntry, len(entries))
 	for i := range entries {
-		byID[entries[i].ID] = &entries[i]
+		byName[moduleName(entries[i].ID, entries[i].ModuleID)] = &entries[i]
 	}
 	kept := result.Errors[:0]
 	for _, fault := range result.Errors {
-		if e := byID[fault.DeviceID]; e == nil || !c.done(ctx, e, fault.ErrorCode) {
+		module := ""
+		if fault.ModuleID != nil {
+			module = *fault.ModuleID
+		}
+		if e := byName[moduleName(fault.DeviceID, module)]; e == nil || !c.done(ctx, e, fault.ErrorCode) {
 			kept = append(kept, fault)
 		}
 	}
@@ -215,7 +219,7 @@ func (c *Client) done(ctx context.Context, e *BulkEntry, code string) bool {
 	case "create":
 		return code == CodeDeviceAlreadyExists.Name() && c.hasCredentials(ctx, e.ID, e.Authentication, &found)
 	case "delete":
-		return code == CodeDeviceNotFound.Name()
+		return code == CodeDeviceNotFound.Name() || code == CodeModuleNotFound.Name()
 	}
 	return false
 }

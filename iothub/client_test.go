@@ -84,6 +84,31 @@ func TestRequestsAreThoseOfTheProtocol(t *testing.T) {
 	try("POST", "/devices", `[{"id":"d","importMode":"delete"}]`, "", `{"isSuccessful":true}`, func(ctx context.Context, c *iothub.Client) error {
 		return second(c.Bulk(ctx, []iothub.BulkEntry{entry("d", "delete", false)}))
 	})
+	try("PUT", "/devices/d/modules/m%20", `{"moduleId":"m ","managedBy":null,"deviceId":"d","connectionStateUpdatedTime":"0001-01-01T00:00:00Z","lastActivityTime":"0001-01-01T00:00:00Z","cloudToDeviceMessageCount":0}`, "", ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.CreateModule(ctx, iothub.Module{DeviceID: "d", ModuleID: "m "}))
+	})
+	try("PUT", "/devices/%20/modules/m", `{"moduleId":"m","managedBy":null,"deviceId":" ","connectionStateUpdatedTime":"0001-01-01T00:00:00Z","lastActivityTime":"0001-01-01T00:00:00Z","cloudToDeviceMessageCount":0}`, `"*"`, ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.UpdateModule(ctx, iothub.Module{DeviceID: " ", ModuleID: "m"}, ""))
+	})
+	try("GET", "/devices/d/modules/m", "", "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.Module(ctx, "d", "m")) })
+	try("GET", "/devices/d/modules", "", "", `[]`, func(ctx context.Context, c *iothub.Client) error { return second(c.Modules(ctx, "d")) })
+	try("DELETE", "/devices/d/modules/m", "", `"x"`, "", func(ctx context.Context, c *iothub.Client) error { return c.DeleteModule(ctx, "d", "m", "x") })
+	try("GET", "/twins/d%20/modules/m%2F", "", "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.ModuleTwin(ctx, "d ", "m/")) })
+	try("PATCH", "/twins/d/modules/m", `{}`, `"*"`, ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.PatchModuleTwin(ctx, "d", "m", json.RawMessage(ok), ""))
+	})
+	try("PUT", "/twins/d/modules/m", `{}`, `"e"`, ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.ReplaceModuleTwin(ctx, "d", "m", json.RawMessage(ok), "e"))
+	})
+	try("POST", "/twins/d/modules/m/methods", `{"methodName":"m","payload":null,"responseTimeoutInSeconds":30,"connectTimeoutInSeconds":0}`, "", method, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.InvokeModuleMethod(ctx, "d", "m", iothub.Method{MethodName: "m"}))
+	})
+	try("DELETE", "/devices/d/commands", "", "", `{"totalMessagesPurged":3,"deviceId":"d","moduleId":null}`, func(ctx context.Context, c *iothub.Client) error {
+		if n, err := c.PurgeMessages(ctx, "d"); n != 3 {
+			t.Errorf("PurgeMessages() = %d, %v, want 3", n, err)
+		}
+		return nil
+	})
 	try("GET", "/statistics/devices", "", "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.DeviceStatistics(ctx)) })
 	try("GET", "/statistics/service", "", "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.ServiceStatistics(ctx)) })
 }

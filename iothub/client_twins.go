@@ -35,9 +35,14 @@ func (c *Client) ReplaceTwin(ctx context.Context, id string, twin json.RawMessag
 }
 
 func (c *Client) twin(ctx context.Context, k call, id string) (Twin, error) {
+	return c.sendTwin(ctx, k.on("/twins/", id, ""))
+}
+
+// sendTwin makes a call that is answered with a twin.
+func (c *Client) sendTwin(ctx context.Context, k call) (Twin, error) {
 	var t Twin
 	k.read = into(&t)
-	_, err := c.do(ctx, k.on("/twins/", id, ""))
+	_, err := c.do(ctx, k)
 	return t, err
 }
 
@@ -46,17 +51,21 @@ func (c *Client) twin(ctx context.Context, k call, id string) (Twin, error) {
 // device: after anything else the device may have done what it was told. That
 // the device answered is success, whatever status it answered with.
 func (c *Client) InvokeMethod(ctx context.Context, id string, m Method) (MethodResult, error) {
+	k := call{doing: "invoke method on " + id}
+	return c.invoke(ctx, k.on("/twins/", id, "/methods"), m)
+}
+
+// invoke calls a method by a call that says on whom.
+func (c *Client) invoke(ctx context.Context, k call, m Method) (MethodResult, error) {
 	var result MethodResult
 	body, err := m.appendJSON(make([]byte, 0, 128+len(m.MethodName)+len(m.Payload)))
 	if err != nil {
 		return result, err
 	}
-	k := call{
-		doing: "invoke method on " + id, method: http.MethodPost, body: body, repeat: onThrottle,
-		longer: m.ResponseTimeout() + m.ConnectTimeout(),
-		read:   func(_ http.Header, body []byte) error { return result.read(body) },
-	}
-	_, err = c.do(ctx, k.on("/twins/", id, "/methods"))
+	k.method, k.body, k.repeat = http.MethodPost, body, onThrottle
+	k.longer = m.ResponseTimeout() + m.ConnectTimeout()
+	k.read = func(_ http.Header, body []byte) error { return result.read(body) }
+	_, err = c.do(ctx, k)
 	return result, err
 }
 

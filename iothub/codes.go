@@ -34,10 +34,12 @@ const (
 	CodeLinkCreationConflict                ErrorCode = 409002 // only in the service's log
 	CodeDeviceJobAlreadyExists              ErrorCode = 409103
 	CodeJobAlreadyExists                    ErrorCode = 409104
+	CodeModuleAlreadyExistsOnDevice         ErrorCode = 409301
 	CodePreconditionFailed                  ErrorCode = 412001
 	CodeJobRunPreconditionFailed            ErrorCode = 412003
 	CodeMessageTooLarge                     ErrorCode = 413001
 	CodeTooManyDevices                      ErrorCode = 413002
+	CodeTooManyModulesOnDevice              ErrorCode = 413003
 	CodeGenericTooManyRequests              ErrorCode = 429000
 	CodeThrottlingException                 ErrorCode = 429001
 	CodeThrottleBacklogLimitExceeded        ErrorCode = 429002
@@ -83,10 +85,12 @@ var codes = [...]struct {
 	{CodeLinkCreationConflict, "LinkCreationConflict"},
 	{CodeDeviceJobAlreadyExists, "DeviceJobAlreadyExists"},
 	{CodeJobAlreadyExists, "JobAlreadyExists"},
+	{CodeModuleAlreadyExistsOnDevice, "ModuleAlreadyExistsOnDevice"},
 	{CodePreconditionFailed, "PreconditionFailed"},
 	{CodeJobRunPreconditionFailed, "JobRunPreconditionFailed"},
 	{CodeMessageTooLarge, "MessageTooLarge"},
 	{CodeTooManyDevices, "TooManyDevices"},
+	{CodeTooManyModulesOnDevice, "TooManyModulesOnDevice"},
 	{CodeGenericTooManyRequests, "GenericTooManyRequests"},
 	{CodeThrottlingException, "ThrottlingException"},
 	{CodeThrottleBacklogLimitExceeded, "ThrottleBacklogLimitExceeded"},

@@ -9,7 +9,8 @@
 // token for itself with [NewToken] and [DeviceResource], and connects over MQTT
 // with its id as client id, [Username] as user name and the token as password;
 // topics are made by [TwinGetTopic] and the like and read by [ParseTopic]. A
-// service makes a [Client]:
+// module of a device does the same with [ModuleResource], [ModuleClientID] and
+// [ModuleUsername]. A service makes a [Client]:
 //
 //	cs, err := iothub.ParseConnectionString(os.Getenv("IOTHUB_CONNECTION_STRING"))
 //	…
@@ -31,8 +32,9 @@
 //   - changes of twins and devices with any etag ("*"); with a given etag after
 //     429 alone;
 //   - [Client.CreateDevice] and [Client.Bulk] if the devices bring their own
-//     credentials, else after 429 alone;
-//   - [Client.InvokeMethod] after 429 alone.
+//     credentials, else after 429 alone, as [Client.CreateModule] always;
+//   - [Client.InvokeMethod], [Client.InvokeModuleMethod] and
+//     [Client.PurgeMessages] after 429 alone.
 //
 // The waits between attempts are random (full jitter), grow exponentially and
 // are bounded by the context and by [RetryOptions]. When no attempt can be

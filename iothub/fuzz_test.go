@@ -66,7 +66,8 @@ func before(resource string) string {
 func FuzzTopic(f *testing.F) {
 	for _, topic := range []string{
 		iothub.TwinGetTopic("r"), iothub.ReportedTopic("r"), iothub.MethodRequestTopic("lockDoor", "1"), iothub.MethodResponseTopic(200, "1"),
-		iothub.TwinResponseTopic(204, "r", 4), iothub.DesiredTopic(5), "devices/d/modules/m/messages/events/a=b", "devices/d/messages/devicebound/%24.mid=1",
+		iothub.TwinResponseTopic(204, "r", 4), iothub.DesiredTopic(5), iothub.EventsTopic("d") + "a", iothub.ModuleEventsTopic("d", "m") + "a=b",
+		iothub.DeviceBoundTopic("d") + "%24.mid=1", "devices/d/modules/m/messages/devicebound/a",
 	} {
 		f.Add(topic)
 	}
@@ -89,15 +90,40 @@ func FuzzTopic(f *testing.F) {
 			made, got.Version = iothub.TwinGetTopic(got.RequestID), 0
 		case iothub.TopicReported:
 			made, got.Version = iothub.ReportedTopic(got.RequestID), 0
-		default:
-			_, _ = iothub.ParseBag(got.Bag)
-			return
+		case iothub.TopicEvents:
+			made = iothub.EventsTopic(got.DeviceID)
+			if got.ModuleID != "" {
+				made = iothub.ModuleEventsTopic(got.DeviceID, got.ModuleID)
+			}
+		case iothub.TopicDeviceBound:
+			made = iothub.DeviceBoundTopic(got.DeviceID)
 		}
+		made += got.Bag
 		if got.Kind == iothub.TopicMethodRequest || got.Kind == iothub.TopicMethodResponse {
 			got.Version = 0
 		}
 		if again, err := iothub.ParseTopic(made); err != nil || again != got {
 			t.Errorf("%q reads as %+v, and its topic %q as %+v, %v", topic, got, made, again, err)
+		}
+	})
+}
+
+func FuzzUsername(f *testing.F) {
+	f.Add(iothub.Username("h", "d"))
+	f.Add(iothub.ModuleUsername("h:8884", "d", "m"))
+	f.Add("h/d/m/api-version=2020-09-30")
+	f.Fuzz(func(t *testing.T, s string) {
+		host, device, module, ok := iothub.ParseUsername(s)
+		if !ok {
+			return
+		}
+		made := iothub.Username(host, device)
+		if module != "" {
+			made = iothub.ModuleUsername(host, device, module)
+		}
+		h, d, m, ok := iothub.ParseUsername(made)
+		if h != host || d != device || m != module || !ok || strings.Contains(device+module, "/") {
+			t.Errorf("%q is of %q %q %q, and that reads as %q %q %q, %v", s, host, device, module, h, d, m, ok)
 		}
 	})
 }

@@ -49,6 +49,38 @@ func (d Device) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("device_id", d.DeviceID), slog.String("status", d.Status))
 }
 
+// Module is the identity of a module of a device. It has no status of its own:
+// the device's is its own too.
+type Module struct {
+	ModuleID                   string          `json:"moduleId"`
+	ManagedBy                  *string         `json:"managedBy"`
+	DeviceID                   string          `json:"deviceId"`
+	GenerationID               string          `json:"generationId,omitempty"`
+	ETag                       string          `json:"etag,omitempty"`
+	ConnectionState            string          `json:"connectionState,omitempty"`
+	ConnectionStateUpdatedTime Time            `json:"connectionStateUpdatedTime"`
+	LastActivityTime           Time            `json:"lastActivityTime"`
+	CloudToDeviceMessageCount  int             `json:"cloudToDeviceMessageCount"` // always 0: modules get none
+	Authentication             *Authentication `json:"authentication,omitempty"`  // nil asks the hub to make keys
+}
+
+// LogValue names the module, without its keys.
+func (m Module) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("device_id", m.DeviceID), slog.String("module_id", m.ModuleID))
+}
+
+func (m Module) name() string { return moduleName(m.DeviceID, m.ModuleID) }
+
+// moduleName names a module where a device's id would name a device.
+func moduleName(deviceID, moduleID string) string { return deviceID + "/" + moduleID }
+
+// PurgeResult is the answer to a purge of cloud-to-device messages.
+type PurgeResult struct {
+	TotalMessagesPurged int     `json:"totalMessagesPurged"`
+	DeviceID            string  `json:"deviceId"`
+	ModuleID            *string `json:"moduleId"`
+}
+
 // Authentication is how a device proves its identity.
 type Authentication struct {
 	SymmetricKey   SymmetricKey   `json:"symmetricKey"`
@@ -142,6 +174,9 @@ const (
 	ImportCreateOrUpdateETag = "createOrUpdateIfMatchETag"
 )
 
+// MaxModules is how many modules one device may have.
+const MaxModules = 50
+
 // MaxBulk is how many entries one bulk call may hold.
 const MaxBulk = 100
 
@@ -163,7 +198,8 @@ type BulkEntry struct {
 
 // LogValue names the entry, without its keys.
 func (e BulkEntry) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("device_id", e.ID), slog.String("import_mode", e.ImportMode))
+	return slog.GroupValue(slog.String("device_id", e.ID), slog.String("module_id", e.ModuleID),
+		slog.String("import_mode", e.ImportMode))
 }
 
 // BulkResult is the answer to a bulk call.

@@ -46,6 +46,15 @@ func Username(host, deviceID string) string {
 	return host + "/" + deviceID + "/?api-version=" + APIVersion
 }
 
+// ModuleUsername returns the MQTT user name of a module. Its client id is
+// ModuleClientID.
+func ModuleUsername(host, deviceID, moduleID string) string {
+	return host + "/" + ModuleClientID(deviceID, moduleID) + "/?api-version=" + APIVersion
+}
+
+// ModuleClientID returns the MQTT client id of a module.
+func ModuleClientID(deviceID, moduleID string) string { return moduleName(deviceID, moduleID) }
+
 // ParseUsername takes an MQTT user name apart. It accepts the three spellings
 // in use, {host}/{device}/?api-version=…, {host}/{device}/api-version=… and
 // {host}/{device}, each also with a module after the device; moduleID is empty

@@ -155,6 +155,24 @@ var operations = []struct {
 	}},
 	{"delete device *", true, ok, func(ctx context.Context, c *iothub.Client) error { return c.DeleteDevice(ctx, "d", "") }},
 	{"delete device etag", false, ok, func(ctx context.Context, c *iothub.Client) error { return c.DeleteDevice(ctx, "d", "AA=") }},
+	{"create module", false, ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.CreateModule(ctx, iothub.Module{DeviceID: "d", ModuleID: "m", Authentication: credentials()}))
+	}},
+	{"update module *", true, ok, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.UpdateModule(ctx, iothub.Module{DeviceID: "d", ModuleID: "m"}, "*"))
+	}},
+	{"delete module *", true, ok, func(ctx context.Context, c *iothub.Client) error { return c.DeleteModule(ctx, "d", "m", "*") }},
+	{"delete module etag", false, ok, func(ctx context.Context, c *iothub.Client) error { return c.DeleteModule(ctx, "d", "m", "AA=") }},
+	{"read module twin", true, ok, func(ctx context.Context, c *iothub.Client) error { return second(c.ModuleTwin(ctx, "d", "m")) }},
+	{"invoke module method", false, method, func(ctx context.Context, c *iothub.Client) error {
+		return second(c.InvokeModuleMethod(ctx, "d", "m", iothub.Method{MethodName: "m"}))
+	}},
+	{"purge messages", false, ok, func(ctx context.Context, c *iothub.Client) error { return second(c.PurgeMessages(ctx, "d")) }},
+	{"bulk module", false, `{"isSuccessful":true}`, func(ctx context.Context, c *iothub.Client) error {
+		e := entry("d", iothub.ImportCreate, true)
+		e.ModuleID = "m"
+		return second(c.Bulk(ctx, []iothub.BulkEntry{e}))
+	}},
 	{"bulk keys", true, `{"isSuccessful":true}`, func(ctx context.Context, c *iothub.Client) error {
 		return second(c.Bulk(ctx, []iothub.BulkEntry{entry("d", iothub.ImportCreate, true)}))
 	}},
@@ -410,13 +428,18 @@ func TestOwnEarlierAttemptIsNoConflict(t *testing.T) {
 	try("device before", device, iothub.CodeDeviceAlreadyExists, refuse(iothub.CodeDeviceAlreadyExists))
 	try("deleted by itself", remove, 0, lost, refuse(iothub.CodeDeviceNotFound))
 	try("deleted before", remove, iothub.CodeDeviceNotFound, refuse(iothub.CodeDeviceNotFound))
+	removeModule := func(ctx context.Context, c *iothub.Client) error { return c.DeleteModule(ctx, "d", "m", "") }
+	try("module deleted by itself", removeModule, 0, lost, refuse(iothub.CodeModuleNotFound))
+	try("module deleted before", removeModule, iothub.CodeModuleNotFound, refuse(iothub.CodeModuleNotFound))
 }
 
 func TestRepeatedBulkForgivesWhatItDid(t *testing.T) {
-	entries := []iothub.BulkEntry{entry("a", "create", true), entry("b", "create", true), entry("c", "Delete", false), entry("d", "update", true)}
+	entries := []iothub.BulkEntry{entry("a", "create", true), entry("b", "create", true), entry("c", "Delete", false), entry("d", "update", true), entry("d", "delete", false)}
+	entries[4].ModuleID = "m"
 	refused := `{"isSuccessful":false,"errors":[
 		{"deviceId":"a","errorCode":"DeviceAlreadyExists","errorStatus":"x"},{"deviceId":"b","errorCode":"DeviceAlreadyExists","errorStatus":"x"},
-		{"deviceId":"c","errorCode":"DeviceNotFound","errorStatus":"x"},{"deviceId":"d","errorCode":"DeviceNotFound","errorStatus":"x"}]}`
+		{"deviceId":"c","errorCode":"DeviceNotFound","errorStatus":"x"},{"deviceId":"d","errorCode":"DeviceNotFound","errorStatus":"x"},
+		{"deviceId":"d","moduleId":"m","errorCode":"ModuleNotFound","errorStatus":"x"}]}`
 	a, err := json.Marshal(keyed("a"))
 	if err != nil {
 		t.Fatal(err)
@@ -435,8 +458,8 @@ func TestRepeatedBulkForgivesWhatItDid(t *testing.T) {
 			}
 		})
 	}
-	try("at once", []string{"a", "b", "c", "d"}, answer(400, refused))
-	try("after a 429", []string{"a", "b", "c", "d"}, refuse(iothub.CodeThrottlingException), answer(400, refused))
+	try("at once", []string{"a", "b", "c", "d", "d"}, answer(400, refused))
+	try("after a 429", []string{"a", "b", "c", "d", "d"}, refuse(iothub.CodeThrottlingException), answer(400, refused))
 	try("repeated", []string{"b", "d"}, lost, answer(400, refused), answer(200, string(a)), answer(200, `{"deviceId":"b","authentication":{"symmetricKey":{"primaryKey":"eA==","secondaryKey":"eA=="}}}`))
 }
 

@@ -21,6 +21,11 @@ const maxExpiry = 253402300799
 // DeviceResource returns the scope of a device's own token.
 func DeviceResource(host, deviceID string) string { return host + "/devices/" + deviceID }
 
+// ModuleResource returns the scope of a module's own token.
+func ModuleResource(host, deviceID, moduleID string) string {
+	return DeviceResource(host, deviceID) + "/modules/" + moduleID
+}
+
 // NewToken signs a SAS token. The resource is not encoded
 // ("myhub.azure-devices.net/devices/dev1", or the host alone for a service);
 // policy is the shared access policy whose key it is, empty for a device's own

@@ -149,6 +149,10 @@ func TestUserNamesAreReadInAllSpellings(t *testing.T) {
 	try("/d", "", "", "", false)
 	try("h//?api-version=1", "", "", "", false)
 	try("h/d d", "", "", "", false)
+	try(iothub.ModuleUsername("h", "d", "m"), "h", "d", "m", true)
+	if got, want := iothub.ModuleClientID("d", "m")+" "+iothub.ModuleResource("h", "d", "m"), "d/m h/devices/d/modules/m"; got != want {
+		t.Errorf("client id and resource of a module are %q, want %q", got, want)
+	}
 	if got, want := iothub.Username("h", "d"), "h/d/?api-version=2021-04-12"; got != want {
 		t.Errorf("Username() = %q, want %q", got, want)
 	}

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// The topic filters that a device may subscribe to, but for its own
-// cloud-to-device messages (DeviceBoundFilter).
+// The topic filters that a device or module may subscribe to, but for a
+// device's own cloud-to-device messages (DeviceBoundFilter) and a module's
+// inputs (ModuleInputsFilter).
 const (
 	FilterMethods       = "$iothub/methods/POST/#"
 	FilterTwinResponses = "$iothub/twin/res/#"
@@ -57,7 +58,7 @@ func (k TopicKind) String() string {
 type Topic struct {
 	Kind      TopicKind
 	DeviceID  string // of telemetry and cloud-to-device messages
-	ModuleID  string // the same; empty without one
+	ModuleID  string // of telemetry; empty without one
 	Method    string // of a method request
 	RequestID string // of twin and method topics but TopicDesired: chosen by the asker, echoed unchanged
 	Status    int    // of a response; -1 for one with a sign, which a device may write and nobody means
@@ -136,7 +137,8 @@ func parseMethodRequest(rest string) (Topic, bool) {
 	return parseWithRequestID(Topic{Kind: TopicMethodRequest, Method: name}, rest)
 }
 
-// parseMessageTopic reads {device}[/modules/{module}]/messages/events|devicebound/{bag}.
+// parseMessageTopic reads {device}[/modules/{module}]/messages/events/{bag} and
+// {device}/messages/devicebound/{bag}.
 func parseMessageTopic(rest string) (Topic, bool) {
 	var t Topic
 	t.DeviceID, rest, _ = strings.Cut(rest, "/")
@@ -151,6 +153,7 @@ func parseMessageTopic(rest string) (Topic, bool) {
 		t.Kind = TopicEvents
 	} else if t.Bag, ok = strings.CutPrefix(rest, "messages/devicebound/"); ok {
 		t.Kind = TopicDeviceBound
+		ok = t.ModuleID == "" // modules get none
 	}
 	return t, ok && ValidDeviceID(t.DeviceID)
 }
@@ -221,9 +224,25 @@ func DesiredTopic(version int64) string {
 // property bag may follow it (AppendBag).
 func EventsTopic(deviceID string) string { return prefixDevices + deviceID + "/messages/events/" }
 
+// ModuleEventsTopic returns the topic of a module's telemetry, as EventsTopic
+// does for a device's.
+func ModuleEventsTopic(deviceID, moduleID string) string {
+	return prefixDevices + deviceID + "/modules/" + moduleID + "/messages/events/"
+}
+
+// DeviceBoundTopic returns the topic of a device's cloud-to-device messages
+// without properties; a property bag may follow it (AppendBag).
+func DeviceBoundTopic(deviceID string) string {
+	return prefixDevices + deviceID + "/messages/devicebound/"
+}
+
 // DeviceBoundFilter returns the filter of a device's cloud-to-device messages.
-func DeviceBoundFilter(deviceID string) string {
-	return prefixDevices + deviceID + "/messages/devicebound/#"
+func DeviceBoundFilter(deviceID string) string { return DeviceBoundTopic(deviceID) + "#" }
+
+// ModuleInputsFilter returns the filter of the messages that IoT Edge routes to
+// a module.
+func ModuleInputsFilter(deviceID, moduleID string) string {
+	return prefixDevices + deviceID + "/modules/" + moduleID + "/inputs/#"
 }
 
 // escapeSegment percent-encodes what cannot stand in a topic segment.

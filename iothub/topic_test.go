@@ -31,14 +31,17 @@ func TestTopicsAreMadeAndRead(t *testing.T) {
 	try(iothub.TwinResponseTopic(204, "r", 4), "$iothub/twin/res/204/?$rid=r&$version=4", iothub.Topic{Kind: iothub.TopicTwinResponse, Status: 204, RequestID: "r", Version: 4})
 	try(iothub.DesiredTopic(5), "$iothub/twin/PATCH/properties/desired/?$version=5", iothub.Topic{Kind: iothub.TopicDesired, Version: 5})
 	try(iothub.EventsTopic("d"), "devices/d/messages/events/", iothub.Topic{Kind: iothub.TopicEvents, DeviceID: "d"})
-	try("devices/d/modules/m/messages/events/a=b", "devices/d/modules/m/messages/events/a=b", iothub.Topic{Kind: iothub.TopicEvents, DeviceID: "d", ModuleID: "m", Bag: "a=b"})
-	try("devices/d/messages/devicebound/%24.mid=1", "devices/d/messages/devicebound/%24.mid=1", iothub.Topic{Kind: iothub.TopicDeviceBound, DeviceID: "d", Bag: "%24.mid=1"})
+	try(iothub.ModuleEventsTopic("d", "m")+"a=b", "devices/d/modules/m/messages/events/a=b", iothub.Topic{Kind: iothub.TopicEvents, DeviceID: "d", ModuleID: "m", Bag: "a=b"})
+	try(iothub.DeviceBoundTopic("d")+"%24.mid=1", "devices/d/messages/devicebound/%24.mid=1", iothub.Topic{Kind: iothub.TopicDeviceBound, DeviceID: "d", Bag: "%24.mid=1"})
 	try("$iothub/twin/PATCH/properties/reported/?$rid=r&$version=7&x", "$iothub/twin/PATCH/properties/reported/?$rid=r&$version=7&x", iothub.Topic{Kind: iothub.TopicReported, RequestID: "r", Version: 7})
 	if got, want := fmt.Sprint(iothub.TopicDesired, iothub.TopicDeviceBound, iothub.TopicKind(0), iothub.TopicKind(99)), "desired device bound invalid invalid"; got != want {
 		t.Errorf("kinds are %q, want %q", got, want)
 	}
 	if got, want := iothub.DeviceBoundFilter("d"), "devices/d/messages/devicebound/#"; got != want {
 		t.Errorf("DeviceBoundFilter() = %q, want %q", got, want)
+	}
+	if got, want := iothub.ModuleInputsFilter("d", "m"), "devices/d/modules/m/inputs/#"; got != want {
+		t.Errorf("ModuleInputsFilter() = %q, want %q", got, want)
 	}
 }
 
@@ -50,6 +53,7 @@ func TestForeignTopicsAreRefused(t *testing.T) {
 		"$iothub/twin/PATCH/properties/desired/?$version=x", "$iothub/twin/PATCH/properties/desired/?$version=-1", "$iothub/twin/PATCH/properties/desired/",
 		"$iothub/twin/PATCH/properties/tags/?$rid=1", "$iothub/TWIN/GET/?$rid=1",
 		"devices/d", "devices//messages/events/", "devices/d/messages/events", "devices/d/modules//messages/events/", "devices/d d/messages/events/", "devices/d/messages/other/",
+		"devices/d/modules/m/messages/devicebound/", "devices/d/modules/m/inputs/i/", "devices/d/modules/m", "devices/d/modules/m/modules/n/messages/events/",
 	} {
 		if got, err := iothub.ParseTopic(topic); err == nil {
 			t.Errorf("ParseTopic(%q) = %+v, want an error", topic, got)
