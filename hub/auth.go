@@ -64,21 +64,27 @@ func (h *Hub) PolicyConnectionString(name string) (cs iothub.ConnectionString, o
 	return iothub.ConnectionString{HostName: h.host, SharedAccessKeyName: name, SharedAccessKey: p.key}, true
 }
 
-// authenticate returns the device that a CONNECT names and proves to be, and when the proof expires, if it does; or why
+// clientID returns the client id of a device, or of its module.
+func clientID(id, module string) string {
+	if module == "" {
+		return id
+	}
+	return iothub.ModuleClientID(id, module)
+}
+
+// authenticate returns the device or module that a CONNECT names and proves to be, and when the proof expires, if it does; or why
 // not. Without a password the proof is the certificate that the peer showed.
 func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *device, expiry time.Time, why string) {
 	host, id, module, ok := iothub.ParseUsername(string(p.Username))
 	switch {
 	case !ok:
 		return nil, expiry, "malformed user name"
-	case module != "":
-		return nil, expiry, "modules are not supported"
-	case string(p.ClientID) != id:
+	case string(p.ClientID) != clientID(id, module):
 		return nil, expiry, "client id and user name disagree"
 	case !h.isHost(host):
 		return nil, expiry, "user name of another hub"
 	}
-	if d = h.registry.find(id); d == nil {
+	if d = h.registry.find(clientID(id, module)); d == nil {
 		return nil, expiry, "unknown device"
 	}
 	if len(p.Password) == 0 {
@@ -94,13 +100,16 @@ func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *dev
 	return d, token.Expiry, ""
 }
 
-// checkDeviceToken returns why a token does not prove to be this device, or nothing.
+// checkDeviceToken returns why a token does not prove to be this device, or nothing. A policy's token may be for more than
+// a module, such as its device; the module's own may not.
 func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) string {
 	switch {
 	case !token.Expiry.After(now):
 		return "token expired"
-	case !h.covers(token, d.id):
+	case !h.covers(token, d):
 		return "token of another resource"
+	case d.isModule() && token.Policy == "" && !h.names(token, d):
+		return "a module's own token with a wider scope"
 	}
 	if token.Policy != "" {
 		p, ok := h.policies[token.Policy]
@@ -126,24 +135,30 @@ func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) str
 // authorize returns whether a request's Authorization header proves these permissions.
 func (h *Hub) authorize(header string, need permission, now time.Time) bool {
 	token, err := iothub.ParseToken(header)
-	if err != nil || !token.Expiry.After(now) || !h.covers(token, "") {
+	if err != nil || !token.Expiry.After(now) || !h.covers(token, nil) {
 		return false
 	}
 	p, ok := h.policies[token.Policy]
 	return ok && p.allows&need == need && token.SignedBy(p.key)
 }
 
-// covers says whether a token's scope holds the hub, or one device of it. The scope's host may carry a port: clients
-// that were given one put it there.
-func (h *Hub) covers(token iothub.Token, id string) bool {
+// covers says whether a token's scope holds the hub (nil), or one device or module of it. The scope's host may carry a
+// port: clients that were given one put it there.
+func (h *Hub) covers(token iothub.Token, d *device) bool {
 	host, _, _ := strings.Cut(token.Resource, "/")
-	if !h.isHost(host) {
+	switch {
+	case !h.isHost(host):
 		return false
-	}
-	if id == "" {
+	case d == nil:
 		return token.Covers(host)
 	}
-	return token.Covers(iothub.DeviceResource(host, id))
+	return token.Covers(d.resource(host))
+}
+
+// names says whether a token's scope is this device or module alone.
+func (h *Hub) names(token iothub.Token, d *device) bool {
+	host, _, _ := strings.Cut(token.Resource, "/")
+	return h.isHost(host) && strings.TrimSuffix(token.Resource, "/") == d.resource(host)
 }
 
 // isHost says whether a name is the hub's, whatever the port and the letters' case.

@@ -31,7 +31,7 @@ const (
 	// chunk is how many bytes are written at once, the measure of a peer's progress.
 	chunk = 16 << 10
 
-	// crowded is from how many unsent bytes on methods wait for room.
+	// crowded is from how many unsent bytes on methods and cloud-to-device messages wait for room.
 	crowded = 256 << 10
 
 	connectTimeout = 10 * time.Second // from accept to CONNECT, TLS handshake included
@@ -83,7 +83,7 @@ type conn struct {
 	patience time.Duration // 0 = for ever
 	heard    time.Time     // when the last packet came in; before CONNECT, when the connection did
 	expiry   time.Time     // of the token; zero before CONNECT
-	hasWill  bool
+	will     *shown        // told when the connection ends without DISCONNECT
 
 	reason atomic.Uint32 // an ending; set once
 	held   atomic.Int32  // twin requests that wait for their turn
@@ -93,7 +93,7 @@ type conn struct {
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
 	since    time.Time // when the write of the chunk under way began; zero if there is none
-	wanted   bool      // methods wait for room
+	wanted   bool      // methods or messages wait for room
 	closed   bool      // nothing is written any more
 	flushers sync.WaitGroup
 }
@@ -324,7 +324,7 @@ func (c *conn) slowLocked() bool {
 	return c.unsent > maxBurst || !c.since.IsZero() && time.Since(c.since) > patience
 }
 
-// room says whether methods may be sent. If not, the device is told (drained) when they may.
+// room says whether methods and messages may be sent. If not, the device is told (drained) when they may.
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -402,8 +402,8 @@ func (c *conn) handle(h mqtt.Header, body []byte) error {
 	switch h.Type {
 	case mqtt.TypePublish:
 		return c.publish(h, body)
-	case mqtt.TypePuback: // nothing is sent with QoS 1
-		return nil
+	case mqtt.TypePuback:
+		return c.acknowledge(body)
 	case mqtt.TypeSubscribe:
 		return c.subscribe(body)
 	case mqtt.TypeUnsubscribe:
@@ -412,7 +412,7 @@ func (c *conn) handle(h mqtt.Header, body []byte) error {
 		c.send(mqtt.AppendPingresp)
 		return nil
 	case mqtt.TypeDisconnect:
-		c.hasWill = false // [MQTT-3.14.4-3]
+		c.will = nil // [MQTT-3.14.4-3]
 		return &endError{endDisconnect, "DISCONNECT"}
 	}
 	return breach("unexpected packet") // a second CONNECT [MQTT-3.1.0-2], QoS 2, or a server's packet

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"muster/internal/query"
 	"muster/iothub"
@@ -17,16 +18,21 @@ const (
 	subTwin
 	subDesired
 	subDeviceBound
+	subAcknowledged // subDeviceBound was granted QoS 1
+	subInputs       // of a module; there is nothing to send
 )
 
-// device is one identity with its twin, its MQTT session and the direct methods on their way to it.
+// device is one identity with its twin, its MQTT session and the direct methods on their way to it: that of a device, or
+// of a module (module.go).
 type device struct {
-	id      string
-	seq     uint64 // order of registration, set by registry.add
-	created int64  // Unix time in ns
+	id      string  // of a module: its client id
+	parent  *device // of a module: its device; nil for a device
+	seq     uint64  // order of registration, set by registry.add
+	created int64   // Unix time in ns
 
-	gone   atomic.Bool  // deleted; set under mu
-	active atomic.Int64 // when the device last did something, Unix time in ns
+	gone      atomic.Bool  // deleted; set under mu
+	active    atomic.Int64 // when the device last did something, Unix time in ns
+	telemetry atomic.Pointer[telemetry]
 
 	mu       sync.Mutex // guards the fields below; a conn's or the timers' lock may be taken inside
 	identity identity
@@ -42,6 +48,9 @@ type device struct {
 	rid     uint32  // of the last method request; goes on over connections, so that late answers find nothing
 	pending []*call // sent, unanswered
 	waiting []*call // for the device to connect and subscribe, or for room on its connection
+	inbox   *inbox  // nil until a message was sent to the device
+
+	modules []*device // in order of registration
 }
 
 // identity is what the registry keeps about a device beside its twin.
@@ -99,33 +108,43 @@ func (d *device) appendTwinLocked(dst []byte) []byte {
 
 // snapshot is a device at one moment: the row of "devices" that it is. Nothing in it changes, so it needs no lock.
 type snapshot struct {
-	id                string
+	id, module        string // module is empty for a device
 	tags              []byte
 	desired, reported section
 	version           int64
 	identity          identity
 	active            int64
 	connected         bool
+	messages          int // cloud-to-device, that wait for it
 }
 
 // snapshot takes one into v, which may be used again and again.
 func (d *device) snapshot(v *snapshot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	*v = snapshot{d.id, d.tags, d.desired, d.reported, d.version, d.identity, d.active.Load(), d.conn != nil}
+	*v = snapshot{
+		d.deviceID(), d.moduleID(), d.tags, d.desired, d.reported, d.version, d.identity, d.active.Load(), d.conn != nil, 0,
+	}
+	if d.inbox != nil {
+		v.messages = d.inbox.count(time.Now())
+	}
 }
 
 // appendTwin appends the twin as the service shows it.
 func (v *snapshot) appendTwin(dst []byte) []byte {
-	dst = append(append(append(dst, `{"deviceId":"`...), v.id...), // an id has nothing to escape
-		`","etag":"`...)
+	dst = append(append(dst, `{"deviceId":"`...), v.id...) // an id has nothing to escape
+	if v.module != "" {
+		dst = append(append(dst, `","moduleId":"`...), v.module...)
+	}
+	dst = append(dst, `","etag":"`...)
 	dst = append(append(append(dst, twinETag(v.version)...), `","deviceEtag":"`...), v.identity.tag()...)
 	dst = append(append(append(dst, `","status":"`...), v.identity.status()...), `","statusReason":`...)
 	dst = appendString(dst, v.identity.reason)
 	dst = appendNanos(append(dst, `,"statusUpdateTime":`...), v.identity.statusAt)
 	dst = append(append(append(dst, `,"connectionState":"`...), connectionState(v.connected)...), `","lastActivityTime":`...)
 	dst = appendNanos(dst, v.active)
-	dst = append(append(dst, `,"cloudToDeviceMessageCount":0,"authenticationType":"`...), v.identity.auth...)
+	dst = strconv.AppendInt(append(dst, `,"cloudToDeviceMessageCount":`...), int64(v.messages), 10)
+	dst = append(append(dst, `,"authenticationType":"`...), v.identity.auth...)
 	dst = appendThumbprint(append(dst, `","x509Thumbprint":{"primaryThumbprint":`...), v.identity.thumbprints[0])
 	dst = appendThumbprint(append(dst, `,"secondaryThumbprint":`...), v.identity.thumbprints[1])
 	dst = append(dst, `},"modelId":"","version":`...)
@@ -146,6 +165,11 @@ func (v *snapshot) Value(path []string) query.Value {
 	switch path[0] {
 	case "deviceId":
 		return query.String(v.id)
+	case "moduleId":
+		if v.module == "" {
+			return query.Value{}
+		}
+		return query.String(v.module)
 	case "status":
 		return query.String(v.identity.status())
 	case "statusReason":
@@ -165,7 +189,7 @@ func (v *snapshot) Value(path []string) query.Value {
 	case "statusUpdateTime":
 		return timeValue(v.identity.statusAt)
 	case "cloudToDeviceMessageCount":
-		return query.Number(0)
+		return query.Number(float64(v.messages))
 	case "tags", "properties", "capabilities":
 		return query.Object()
 	case "modelId", "x509Thumbprint":

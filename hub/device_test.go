@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,28 +40,37 @@ func dial(t testing.TB, s *hubtest.Server) *bare {
 // credentials are the fields of a CONNECT that a test may want to be wrong.
 type credentials struct{ clientID, username, password string }
 
-// valid returns the credentials with which the device of that id may connect.
+// valid returns the credentials with which the device of that id may connect; dev/mod is a module.
 func valid(s *hubtest.Server, id string) credentials {
 	host := s.ConnectionString().HostName
 	return credentials{id, iothub.Username(host, id), token(s, id, time.Now().Add(time.Hour))}
 }
 
 func token(s *hubtest.Server, id string, expiry time.Time) string {
-	return iothub.NewToken(iothub.DeviceResource(s.ConnectionString().HostName, id), key(id), "", expiry)
+	return iothub.NewToken(scope(s.ConnectionString().HostName, id), key(id), "", expiry)
+}
+
+// scope returns what a device or module signs its tokens for.
+func scope(host, id string) string {
+	if device, module, ok := strings.Cut(id, "/"); ok {
+		return iothub.ModuleResource(host, device, module)
+	}
+	return iothub.DeviceResource(host, id)
 }
 
 // key returns the primary key of a device that register made.
 func key(id string) iothub.Key { return iothub.Key("primary key of " + id) }
 
-// register creates devices with known keys.
+// register creates devices and modules, which are called dev/mod, with known keys.
 func register(t testing.TB, s *hubtest.Server, ids ...string) {
 	t.Helper()
 	for len(ids) > 0 {
 		n := min(len(ids), iothub.MaxBulk)
 		entries := make([]iothub.BulkEntry, n)
 		for i, id := range ids[:n] {
+			device, module, _ := strings.Cut(id, "/")
 			entries[i] = iothub.BulkEntry{
-				ID: id, ImportMode: iothub.ImportCreate,
+				ID: device, ModuleID: module, ImportMode: iothub.ImportCreate,
 				Authentication: &iothub.Authentication{SymmetricKey: iothub.SymmetricKey{Primary: key(id)}},
 			}
 		}

@@ -57,6 +57,23 @@ func errDeviceExists(id string) *iothub.Error {
 	return fault(iothub.CodeDeviceAlreadyExists, "A device with ID '"+id+"' is already registered.")
 }
 
+func errModuleNotFound(id, module string) *iothub.Error {
+	return fault(iothub.CodeModuleNotFound, "No module with ID '"+module+"' is registered on device '"+id+"'.")
+}
+
+func errModuleExists(id, module string) *iothub.Error {
+	return fault(iothub.CodeModuleAlreadyExistsOnDevice, "A module with ID '"+module+"' is already registered on device '"+id+"'.")
+}
+
+func errTooManyModules() *iothub.Error {
+	return fault(iothub.CodeTooManyModulesOnDevice, fmt.Sprintf("A device may have at most %d modules.", iothub.MaxModules))
+}
+
+func errQueueFull() *iothub.Error {
+	return fault(iothub.CodeDeviceMaximumQueueDepthExceeded,
+		fmt.Sprintf("%d messages wait for the device, which is all that may.", maxQueued))
+}
+
 func errTooManyDevices() *iothub.Error {
 	return fault(iothub.CodeTooManyDevices, fmt.Sprintf("A request may hold at most %d devices.", iothub.MaxBulk))
 }

@@ -186,8 +186,9 @@ func (h *Hub) ended(c *conn, why ending, err error) {
 	delete(h.conns, c)
 	h.mu.Unlock()
 	h.counters.endings[why].Add(1)
-	if c.hasWill {
+	if c.will != nil {
 		h.counters.telemetry.Add(1)
+		c.dev.receivedWill(c.will)
 	}
 	if c.dev != nil {
 		h.log.Debug("connection ended", "device", c.dev.id, "reason", why, "error", err)

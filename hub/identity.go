@@ -32,6 +32,18 @@ func (h *Hub) create(id string, doc *iothub.Device, seed *twinDocument) (*device
 	if !iothub.ValidDeviceID(id) {
 		return nil, errArgument("The device id is not valid: 1 to 128 letters, digits or -.+%_#*?!(),:;=@$'.")
 	}
+	d, err := h.newDevice(id, doc, seed)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.registry.add(d); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// newDevice makes a device or module that is not registered yet.
+func (h *Hub) newDevice(id string, doc *iothub.Device, seed *twinDocument) (*device, *iothub.Error) {
 	ident, err := newIdentity(doc, nil)
 	if err != nil {
 		return nil, err
@@ -40,9 +52,6 @@ func (h *Hub) create(id string, doc *iothub.Device, seed *twinDocument) (*device
 	ident.etag = h.etags.Add(1)
 	d := &device{id: id, created: now, identity: ident, version: 1}
 	if err := d.seed(seed, now); err != nil {
-		return nil, err
-	}
-	if err := h.registry.add(d); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -76,13 +85,13 @@ func (d *device) seed(doc *twinDocument, now int64) *iothub.Error {
 }
 
 // update replaces a device's identity. An etag other than "*" must be the identity's. A device that is disabled by it
-// is disconnected.
+// is disconnected, and so are its modules.
 func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 	d.mu.Lock()
 	old, gone, same := d.identity, d.gone.Load(), etag == "*" || etag == d.identity.tag()
 	d.mu.Unlock()
 	if gone {
-		return errDeviceNotFound(d.id)
+		return d.notFound()
 	}
 	if !same {
 		return errPrecondition(d.id)
@@ -104,18 +113,23 @@ func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 	d.identity = ident
 	c := d.conn
 	d.mu.Unlock()
-	if ident.disabled && c != nil {
+	if !ident.disabled {
+		return nil
+	}
+	if c != nil {
 		c.end(endUnauthorized)
 	}
+	d.endModules()
 	return nil
 }
 
-// remove deletes a device, disconnects it and ends the methods on their way to it.
+// remove deletes a device or module, disconnects it and ends the methods on their way to it. A device's modules go with
+// it.
 func (h *Hub) remove(d *device, etag string) *iothub.Error {
 	d.mu.Lock()
 	if d.gone.Load() {
 		d.mu.Unlock()
-		return errDeviceNotFound(d.id)
+		return d.notFound()
 	}
 	if etag != "*" && etag != d.identity.tag() {
 		d.mu.Unlock()
@@ -123,18 +137,24 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 	}
 	d.gone.Store(true)
 	c, calls := d.conn, append(d.pending, d.waiting...)
-	d.pending, d.waiting = nil, nil
+	d.pending, d.waiting, d.inbox = nil, nil, nil
 	for _, call := range calls {
 		call.state = callDone
 	}
 	d.mu.Unlock()
 	h.registry.remove(d)
+	if d.parent != nil {
+		d.parent.disown(d)
+	}
+	for _, m := range d.moduleList() {
+		_ = h.remove(m, "*") // fails if it is gone already
+	}
 	if c != nil {
 		c.end(endUnauthorized)
 	}
 	for _, call := range calls {
 		h.timers.disarm(&call.deadline)
-		call.sink.finished(call, callResult{err: errDeviceNotFound(d.id)})
+		call.sink.finished(call, callResult{err: d.notFound()})
 	}
 	return nil
 }
@@ -153,6 +173,7 @@ func (d *device) document() iothub.Device {
 		ConnectionStateUpdatedTime: timeOf(i.connAt),
 		StatusUpdatedTime:          timeOf(i.statusAt),
 		LastActivityTime:           timeOf(d.active.Load()),
+		CloudToDeviceMessageCount:  d.inbox.count(time.Now()),
 		Authentication:             i.authentication(),
 		ParentScopes:               []string{},
 	}

@@ -115,7 +115,7 @@ func (r *jobRow) Value(path []string) query.Value {
 	}
 	switch path[0] {
 	case "deviceId":
-		return query.String(r.row.dev.id)
+		return query.String(r.row.dev.deviceID())
 	case "jobId":
 		return query.String(r.job.spec.id)
 	case "jobType":
@@ -152,7 +152,10 @@ func (r *jobRow) updated() int64 { return max(r.job.rowsCreated(), r.row.start, 
 
 // append appends the row as JSON.
 func (r *jobRow) append(dst []byte) []byte {
-	dst = append(append(dst, `{"deviceId":"`...), r.row.dev.id...) // ids have nothing to escape
+	dst = append(append(dst, `{"deviceId":"`...), r.row.dev.deviceID()...) // ids have nothing to escape
+	if r.row.dev.isModule() {
+		dst = append(append(dst, `","moduleId":"`...), r.row.dev.moduleID()...)
+	}
 	dst = append(append(dst, `","jobId":"`...), r.job.spec.id...)
 	dst = append(append(dst, `","jobType":"`...), r.job.spec.kind...)
 	dst = append(append(dst, `","status":"`...), rowStatusNames[r.row.status]...)

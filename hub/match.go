@@ -8,50 +8,62 @@ import (
 	"muster/internal/query"
 )
 
-// matcher tries devices on a condition, outside of their locks.
+// matcher tries devices, or modules, on a condition, outside of their locks.
 type matcher struct {
-	where *query.Condition // nil selects all
-	row   snapshot         // of the last device that was tried
+	where   *query.Condition // nil selects all
+	modules bool             // instead of devices
+	row     snapshot         // of the last one that was tried
 }
+
+func newMatcher(source query.Source, where *query.Condition) matcher {
+	return matcher{where: where, modules: source == query.Modules}
+}
+
+// exists says whether a candidate is of the matcher's kind, and not deleted.
+func (m *matcher) exists(d *device) bool { return d.isModule() == m.modules && !d.isGone() }
 
 // matches says whether a device exists and the condition selects it.
 func (m *matcher) matches(d *device) bool {
 	if m.where == nil {
-		return !d.isGone()
+		return m.exists(d)
 	}
 	return m.selects(d)
 }
 
 // selects is matches, and the device is the matcher's row afterwards: as it was when it was selected.
 func (m *matcher) selects(d *device) bool {
-	if d.isGone() {
+	if !m.exists(d) {
 		return false
 	}
 	d.snapshot(&m.row)
 	return m.where.Match(&m.row)
 }
 
-// candidates returns the devices registered after seq that a condition could select, in order of registration. There
-// are no modules.
+// candidates returns what was registered after seq and a condition could select, in order of registration. What is not of
+// the source is among them.
 func (h *Hub) candidates(source query.Source, where *query.Condition, seq uint64) []*device {
-	if source != query.Devices {
-		return nil
-	}
 	if where != nil {
 		if ids, ok := where.DeviceIDs(); ok {
-			return h.named(ids, seq)
+			return h.named(ids, source == query.Modules, seq)
 		}
 	}
 	return h.registry.after(seq)
 }
 
-func (h *Hub) named(ids []string, seq uint64) []*device {
+// named returns the devices of these ids, or all their modules.
+func (h *Hub) named(ids []string, modules bool, seq uint64) []*device {
 	var found []*device
 	for _, id := range ids {
-		if d := h.registry.find(id); d != nil && d.seq > seq {
+		d := h.registry.device(id)
+		switch {
+		case d == nil:
+		case modules:
+			found = append(found, d.moduleList()...)
+		default:
 			found = append(found, d)
 		}
 	}
+	found = slices.DeleteFunc(found, func(d *device) bool { return d.seq <= seq })
 	slices.SortFunc(found, func(a, b *device) int { return cmp.Compare(a.seq, b.seq) })
 	return slices.Compact(found)
 }
@@ -59,7 +71,7 @@ func (h *Hub) named(ids []string, seq uint64) []*device {
 // match returns the devices that a condition selects, in order of registration. It ends early with the context.
 func (h *Hub) match(ctx context.Context, where *query.Condition) ([]*device, error) {
 	var found []*device
-	m := matcher{where: where}
+	m := newMatcher(where.Source(), where)
 	for _, d := range h.candidates(where.Source(), where, 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -76,7 +76,7 @@ func (h *Hub) invoke(c *call) *iothub.Error {
 	case c.state == callDone: // abandoned before it began
 		return nil
 	case d.gone.Load():
-		return errDeviceNotFound(d.id)
+		return d.notFound()
 	case len(d.pending)+len(d.waiting) >= maxInflight:
 		return errTooManyMethods()
 	case d.reachableLocked() && d.conn.room():
@@ -122,12 +122,13 @@ func (d *device) releaseLocked() {
 	}
 }
 
-// drained is told that a connection has room for more methods.
+// drained is told that a connection has room for more methods and messages.
 func (d *device) drained(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn == c {
 		d.releaseLocked()
+		d.deliverLocked()
 	}
 }
 

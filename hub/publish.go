@@ -34,12 +34,12 @@ func (c *conn) publish(h mqtt.Header, body []byte) error {
 }
 
 func (c *conn) route(p mqtt.Publish) error {
-	if isEvents(c.dev.id, p.Topic) {
-		properties := max(0, len(p.Topic)-len(iothub.EventsTopic(c.dev.id)))
-		if properties+len(p.Payload) > maxTelemetry {
+	if bag, ok := c.dev.cutEvents(p.Topic); ok {
+		if len(bag)+len(p.Payload) > maxTelemetry {
 			return breach("telemetry message too large")
 		}
 		c.hub.counters.telemetry.Add(1)
+		c.dev.received(bag, p.Payload, c.heard)
 		return nil
 	}
 	topic, err := iothub.ParseTopic(string(p.Topic))
@@ -110,12 +110,17 @@ func (d *device) sendDesiredLocked(patch []byte) {
 	d.conn.sendPublish(topic, append(appendVersion(nil, patch, d.desired.version), '}'))
 }
 
-// sendPublish sends a message with QoS 0. The slices are not kept. A message that MQTT cannot carry ends the connection;
-// there should be none, since all parts were checked when they came in.
+// sendPublish sends a message with QoS 0. The slices are not kept.
 func (c *conn) sendPublish(topic, payload []byte) {
+	c.sendMessage(mqtt.Publish{Topic: topic, Payload: payload})
+}
+
+// sendMessage sends a PUBLISH, of which it keeps nothing. One that MQTT cannot carry ends the connection; there should be
+// none, since all parts were checked when they came in.
+func (c *conn) sendMessage(p mqtt.Publish) {
 	sendable := true
 	c.send(func(dst []byte) []byte {
-		out, err := mqtt.AppendPublish(dst, mqtt.Publish{Topic: topic, Payload: payload})
+		out, err := mqtt.AppendPublish(dst, p)
 		if err != nil {
 			sendable = false
 			return dst

@@ -54,7 +54,7 @@ func itemType(q *query.Query) string {
 // selected for: nothing changes in between.
 func (h *Hub) twins(ctx context.Context, p *page, q *query.Query) *iothub.Error {
 	last := p.start.seq
-	m := matcher{where: q.Where}
+	m := newMatcher(q.Source, q.Where)
 	var twin []byte
 	for _, d := range h.candidates(q.Source, q.Where, p.start.seq) {
 		switch {
@@ -83,7 +83,7 @@ func (h *Hub) twins(ctx context.Context, p *page, q *query.Query) *iothub.Error 
 // values of the last group before it.
 func (h *Hub) groups(ctx context.Context, p *page, q *query.Query) *iothub.Error {
 	groups := q.Groups(p.start.key, p.size+1)
-	m := matcher{where: q.Where}
+	m := newMatcher(q.Source, q.Where)
 	for _, d := range h.candidates(q.Source, q.Where, 0) {
 		if h.stopped(ctx) {
 			return errClosed()

@@ -12,12 +12,12 @@ import (
 // answers rarely meet.
 const shardCount = 256
 
-// registry holds the devices by id, and in the order in which they were registered: the order that queries page by and
-// jobs dispatch in, which no change of a twin disturbs.
+// registry holds the devices by id and their modules by client id, and all of them in the order in which they were
+// registered: the order that queries page by and jobs dispatch in, which no change of a twin disturbs.
 type registry struct {
 	seed   maphash.Seed
 	shards [shardCount]shard
-	most   int // devices that there may be; 0 = any number
+	most   int // devices and modules that there may be; 0 = any number
 
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
@@ -42,7 +42,7 @@ func (r *registry) shard(id string) *shard {
 	return &r.shards[maphash.String(r.seed, id)%shardCount]
 }
 
-// find returns the device of that id, or nil.
+// find returns the device of that id or the module of that client id, or nil.
 func (r *registry) find(id string) *device {
 	s := r.shard(id)
 	s.mu.RLock()
@@ -50,13 +50,21 @@ func (r *registry) find(id string) *device {
 	return s.devices[id]
 }
 
-// add registers a device and gives it its place in the order, unless the id is taken or there are as many as may be.
+// device returns the device of that id, or nil. A module is none, though its client id may come as an id.
+func (r *registry) device(id string) *device {
+	if d := r.find(id); d != nil && !d.isModule() {
+		return d
+	}
+	return nil
+}
+
+// add registers a device or module and gives it its place in the order, unless the id is taken or there are as many as may be.
 func (r *registry) add(d *device) *iothub.Error {
 	s := r.shard(d.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, taken := s.devices[d.id]; taken {
-		return errDeviceExists(d.id)
+		return d.taken()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -48,11 +48,20 @@ func (h *Hub) routes() *http.ServeMux {
 		{"GET /devices/{id}", registryRead, h.getDevice},
 		{"PUT /devices/{id}", registryWrite, h.putDevice},
 		{"DELETE /devices/{id}", registryWrite, h.deleteDevice},
+		{"GET /devices/{id}/modules", registryRead, h.listModules},
+		{"GET /devices/{id}/modules/{module}", registryRead, h.getModule},
+		{"PUT /devices/{id}/modules/{module}", registryWrite, h.putModule},
+		{"DELETE /devices/{id}/modules/{module}", registryWrite, h.deleteModule},
+		{"DELETE /devices/{id}/commands", serviceConnect, h.purgeMessages},
 		{"POST /devices/query", serviceConnect, h.runQuery},
 		{"GET /twins/{id}", serviceConnect, h.getTwin},
 		{"PATCH /twins/{id}", serviceConnect, h.updateTwin},
 		{"PUT /twins/{id}", serviceConnect, h.replaceTwin},
 		{"POST /twins/{id}/methods", serviceConnect, h.invokeMethod},
+		{"GET /twins/{id}/modules/{module}", serviceConnect, h.getTwin},
+		{"PATCH /twins/{id}/modules/{module}", serviceConnect, h.updateTwin},
+		{"PUT /twins/{id}/modules/{module}", serviceConnect, h.replaceTwin},
+		{"POST /twins/{id}/modules/{module}/methods", serviceConnect, h.invokeMethod},
 		{"PUT /jobs/v2/{id}", serviceConnect, h.createJob},
 		{"GET /jobs/v2/{id}", serviceConnect, h.getJob},
 		{"POST /jobs/v2/{id}/cancel", serviceConnect, h.cancelJob},
@@ -60,6 +69,9 @@ func (h *Hub) routes() *http.ServeMux {
 		{"GET /statistics/devices", registryRead, h.deviceStatistics},
 		{"GET /statistics/service", serviceConnect, h.serviceStatistics},
 		{"GET /muster/stats", serviceConnect, h.ownStatistics},
+		{"GET /muster/devices/{id}/telemetry", serviceConnect, h.latestTelemetry},
+		{"GET /muster/devices/{id}/modules/{module}/telemetry", serviceConnect, h.latestTelemetry},
+		{"POST /muster/devices/{id}/messages", serviceConnect, h.sendMessage},
 		{"/", 0, unsupported},
 	} {
 		mux.Handle(route.pattern, h.serve(route.need, route.handle))
@@ -211,13 +223,9 @@ func (r *request) ifMatch(absent string) string {
 	return strings.Trim(strings.TrimPrefix(tag, "W/"), `"`)
 }
 
-// find returns the device that the path names.
+// find returns the device or module that the path names.
 func (h *Hub) find(r *request) (*device, *iothub.Error) {
-	id := r.PathValue("id")
-	if d := h.registry.find(id); d != nil {
-		return d, nil
-	}
-	return nil, errDeviceNotFound(id)
+	return h.lookup(r.PathValue("id"), r.PathValue("module"))
 }
 
 func unsupported(r *request) (reply, *iothub.Error) {

@@ -20,9 +20,13 @@ func (h *Hub) bulk(r *request) (reply, *iothub.Error) {
 	for i := range entries {
 		e := &entries[i]
 		if err := h.apply(e); err != nil {
-			result.Errors = append(result.Errors, iothub.BulkError{
+			fault := iothub.BulkError{
 				DeviceID: e.ID, ErrorCode: err.Name, ErrorStatus: err.Message, Operation: e.ImportMode,
-			})
+			}
+			if e.ModuleID != "" {
+				fault.ModuleID = &e.ModuleID
+			}
+			result.Errors = append(result.Errors, fault)
 		}
 	}
 	result.IsSuccessful = len(result.Errors) == 0
@@ -35,18 +39,13 @@ func (h *Hub) bulk(r *request) (reply, *iothub.Error) {
 
 // apply acts on one entry by its import mode, which may be written in any case.
 func (h *Hub) apply(e *iothub.BulkEntry) *iothub.Error {
-	if e.ModuleID != "" {
-		return errUnsupported("A module identity")
-	}
 	mode := strings.ToLower(e.ImportMode)
-	d := h.registry.find(e.ID)
+	d, missing := h.lookup(e.ID, e.ModuleID)
 	switch {
-	case mode == "create", d == nil && strings.HasPrefix(mode, "createorupdate"):
-		doc, twin := documentsOf(e)
-		_, err := h.create(e.ID, &doc, &twin)
-		return err
-	case d == nil:
-		return errDeviceNotFound(e.ID)
+	case mode == "create", missing != nil && strings.HasPrefix(mode, "createorupdate"):
+		return h.createEntry(e)
+	case missing != nil:
+		return missing
 	}
 	etag, conditional := "*", strings.HasSuffix(mode, "ifmatchetag")
 	if conditional {
@@ -72,13 +71,28 @@ func (h *Hub) apply(e *iothub.BulkEntry) *iothub.Error {
 	return errArgument("importMode is not known.")
 }
 
-// documentsOf returns the identity and the twin that an entry holds.
-func documentsOf(e *iothub.BulkEntry) (iothub.Device, twinDocument) {
-	doc := iothub.Device{
-		DeviceID: e.ID, Status: e.Status, StatusReason: e.StatusReason, Authentication: e.Authentication,
+// createEntry creates the device or the module of an entry.
+func (h *Hub) createEntry(e *iothub.BulkEntry) *iothub.Error {
+	doc, twin := documentsOf(e)
+	if e.ModuleID == "" {
+		_, err := h.create(e.ID, &doc, &twin)
+		return err
 	}
-	if e.Capabilities != nil {
-		doc.Capabilities = *e.Capabilities
+	d, err := h.lookup(e.ID, "")
+	if err == nil {
+		_, err = h.createModule(d, e.ModuleID, &doc, &twin)
+	}
+	return err
+}
+
+// documentsOf returns the identity and the twin that an entry holds. Modules have neither status nor capabilities.
+func documentsOf(e *iothub.BulkEntry) (iothub.Device, twinDocument) {
+	doc := iothub.Device{Authentication: e.Authentication}
+	if e.ModuleID == "" {
+		doc.Status, doc.StatusReason = e.Status, e.StatusReason
+		if e.Capabilities != nil {
+			doc.Capabilities = *e.Capabilities
+		}
 	}
 	twin := twinDocument{Tags: e.Tags}
 	if e.Properties != nil {

@@ -20,7 +20,7 @@ func (h *Hub) listDevices(r *request) (reply, *iothub.Error) {
 		if len(list) == top {
 			break
 		}
-		if !d.gone.Load() {
+		if !d.gone.Load() && !d.isModule() {
 			list = append(list, d.document())
 		}
 	}
@@ -83,6 +83,9 @@ func (h *Hub) deleteDevice(r *request) (reply, *iothub.Error) {
 func (h *Hub) deviceStatistics(*request) (reply, *iothub.Error) {
 	var s iothub.DeviceStatistics
 	for _, d := range h.registry.after(0) {
+		if d.isModule() {
+			continue
+		}
 		d.mu.Lock()
 		switch {
 		case d.gone.Load():
@@ -98,7 +101,8 @@ func (h *Hub) deviceStatistics(*request) (reply, *iothub.Error) {
 }
 
 func (h *Hub) serviceStatistics(*request) (reply, *iothub.Error) {
-	return jsonReply(iothub.ServiceStatistics{Connected: int(h.counters.connections.Load())})
+	c := &h.counters
+	return jsonReply(iothub.ServiceStatistics{Connected: int(c.connections.Load() - c.modules.Load())})
 }
 
 func (h *Hub) ownStatistics(*request) (reply, *iothub.Error) {

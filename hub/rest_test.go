@@ -155,7 +155,6 @@ func TestBulk(t *testing.T) {
 		tests("delete", `[{"id":"a","importMode":"Delete"},{"id":"c","importMode":"DeleteIfMatchETag","eTag":"x"}]`, 400,
 			"c PreconditionFailed DeleteIfMatchETag")
 		tests("unknown mode", `[{"id":"b","importMode":"explode"}]`, 400, "b ArgumentInvalid explode")
-		tests("module", `[{"id":"b","moduleId":"m","importMode":"create"}]`, 400, "b GenericBadRequest create")
 		tests("nothing", `[]`, 200)
 		refused(t, "too many", rest(t, s, "POST /devices", "["+strings.Repeat(`{"id":"x"},`, 100)+`{"id":"x"}]`), iothub.CodeTooManyDevices)
 		refused(t, "no array", rest(t, s, "POST /devices", "{}"), iothub.CodeArgumentInvalid)
@@ -181,6 +180,19 @@ func TestPermissions(t *testing.T) {
 			"GET /statistics/devices":   "iothubowner registryRead registryReadWrite",
 			"GET /muster/stats":         "iothubowner service",
 			"POST /jobs/v2/some/cancel": "iothubowner service",
+
+			"GET /devices/dev1/modules":                    "iothubowner registryRead registryReadWrite",
+			"GET /devices/dev1/modules/m":                  "iothubowner registryRead registryReadWrite",
+			"PUT /devices/dev1/modules/m":                  "iothubowner registryReadWrite",
+			"DELETE /devices/dev1/modules/m":               "iothubowner registryReadWrite",
+			"GET /twins/dev1/modules/m":                    "iothubowner service",
+			"PATCH /twins/dev1/modules/m":                  "iothubowner service",
+			"PUT /twins/dev1/modules/m":                    "iothubowner service",
+			"POST /twins/dev1/modules/m/methods":           "iothubowner service",
+			"DELETE /devices/dev1/commands":                "iothubowner service",
+			"GET /muster/devices/dev1/telemetry":           "iothubowner service",
+			"GET /muster/devices/dev1/modules/m/telemetry": "iothubowner service",
+			"POST /muster/devices/dev1/messages":           "iothubowner service",
 		} {
 			for _, name := range []string{"iothubowner", "service", "device", "registryRead", "registryReadWrite"} {
 				cs, _ := s.PolicyConnectionString(name)
@@ -222,9 +234,9 @@ func TestUnsupported(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, "dev1")
 		for _, line := range []string{
-			"GET /", "GET /devices/dev1/modules", "PUT /devices/dev1/modules/m", "GET /twins/dev1/modules/m",
-			"POST /twins/dev1/modules/m/methods", "DELETE /devices/dev1/commands", "POST /jobs/create", "GET /jobs",
-			"GET /configurations", "GET /digitaltwins/dev1", "DELETE /jobs/v2/a", "PATCH /devices/dev1",
+			"GET /", "POST /devices/dev1/modules", "PATCH /devices/dev1/modules/m", "DELETE /twins/dev1/modules/m",
+			"POST /devices/dev1/commands", "DELETE /devices/dev1/modules/m/commands", "POST /muster/devices/dev1/modules/m/messages",
+			"POST /jobs/create", "GET /jobs", "GET /configurations", "GET /digitaltwins/dev1", "DELETE /jobs/v2/a", "PATCH /devices/dev1",
 			"GET /devices//dev1", "GET //devices/dev1", "GET /twins/dev1//", "PUT /devices/..", "PUT /devices/./dev2", "POST /twins/dev1/../dev1/methods",
 		} {
 			refused(t, line, rest(t, s, line, "{}"), iothub.CodeGenericBadRequest)

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"bytes"
-	"strings"
 	"time"
 
 	"muster/internal/mqtt"
@@ -33,7 +31,7 @@ func (c *conn) connect(body []byte) error {
 	if !c.attach(dev, p.CleanSession) {
 		return c.refuse(mqtt.RefusedNotAuthorized, "device deleted or disabled")
 	}
-	c.hasWill = p.HasWill && isEvents(dev.id, p.WillTopic)
+	c.keepWill(p)
 	c.hub.counters.accepted.Add(1)
 	_, at := c.deadline()
 	return c.waitUntil(at)
@@ -50,7 +48,7 @@ func (c *conn) refuse(code byte, why string) error {
 // device was deleted or disabled since it was authenticated.
 func (c *conn) attach(dev *device, clean bool) bool {
 	dev.mu.Lock()
-	if dev.gone.Load() || dev.identity.disabled {
+	if dev.barredLocked() {
 		dev.mu.Unlock()
 		return false
 	}
@@ -66,8 +64,10 @@ func (c *conn) attach(dev *device, clean bool) bool {
 	c.dev = dev
 	c.send(func(dst []byte) []byte { return mqtt.AppendConnack(dst, present, mqtt.Accepted) })
 	dev.releaseLocked()
+	dev.inbox.reconnected(present)
+	dev.deliverLocked()
 	dev.mu.Unlock()
-	c.hub.counters.connections.Add(1)
+	c.hub.counters.connected(dev, 1)
 	if older != nil {
 		older.end(endTakeover)
 	}
@@ -76,8 +76,8 @@ func (c *conn) attach(dev *device, clean bool) bool {
 
 // detach takes c from its device, unless a newer connection did so already.
 func (h *Hub) detach(c *conn) {
-	h.counters.connections.Add(-1)
 	d := c.dev
+	h.counters.connected(d, -1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn != c {
@@ -99,24 +99,33 @@ func (c *conn) subscribe(body []byte) error {
 	var bits uint8
 	codes := make([]byte, 0, maxFilters)
 	for f := range p.Filters() {
-		bit := filterBit(c.dev.id, f.Topic)
+		bit := filterBit(c.dev, f.Topic)
 		if bit == 0 {
 			return breach("subscription to an unknown filter")
 		}
 		if len(codes) == maxFilters {
 			return breach("too many topic filters")
 		}
-		bits |= bit
+		if bits |= bit; bit == subDeviceBound {
+			if bits &^= subAcknowledged; f.QoS > 0 { // the last one counts
+				bits |= subAcknowledged
+			}
+		}
 		codes = append(codes, min(f.QoS, 1))
 	}
 	d := c.dev
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.send(func(dst []byte) []byte { return mqtt.AppendSuback(dst, p.ID, codes...) })
-	if d.conn == c {
-		d.subs |= bits
-		d.releaseLocked()
+	if d.conn != c {
+		return nil
 	}
+	if bits&subDeviceBound != 0 { // its QoS is asked for anew [MQTT-3.8.4-3]
+		d.subs &^= subAcknowledged
+	}
+	d.subs |= bits
+	d.releaseLocked()
+	d.deliverLocked()
 	return nil
 }
 
@@ -127,11 +136,14 @@ func (c *conn) unsubscribe(body []byte) error {
 	}
 	var bits uint8
 	for filter := range p.Filters() {
-		bits |= filterBit(c.dev.id, filter)
+		bits |= filterBit(c.dev, filter)
 	}
 	d := c.dev
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if bits&subDeviceBound != 0 {
+		bits |= subAcknowledged
+	}
 	if d.conn == c {
 		d.subs &^= bits
 	}
@@ -140,7 +152,7 @@ func (c *conn) unsubscribe(body []byte) error {
 }
 
 // filterBit returns what a device subscribes to by a filter, or 0 if there is no such filter.
-func filterBit(id string, filter []byte) uint8 {
+func filterBit(d *device, filter []byte) uint8 {
 	switch string(filter) {
 	case iothub.FilterMethods:
 		return subMethods
@@ -149,18 +161,51 @@ func filterBit(id string, filter []byte) uint8 {
 	case iothub.FilterDesired:
 		return subDesired
 	}
-	rest, ok := bytes.CutPrefix(filter, []byte("devices/"))
-	if !ok {
-		return 0
-	}
-	if rest, ok = bytes.CutPrefix(rest, []byte(id)); ok && string(rest) == "/messages/devicebound/#" {
+	own, ok := d.cutTopic(filter)
+	switch {
+	case !ok:
+	case !d.isModule() && string(own) == "messages/devicebound/#":
 		return subDeviceBound
+	case d.isModule() && (string(own) == "inputs/#" || string(own) == "#"):
+		return subInputs
 	}
 	return 0
 }
 
-// isEvents says whether a topic carries telemetry of the device: its events topic with or without properties.
-func isEvents(id string, topic []byte) bool {
-	rest, ok := strings.CutPrefix(string(topic), "devices/"+id+"/messages/events")
-	return ok && (rest == "" || rest[0] == '/')
+// cutTopic returns what follows devices/{device}/, of a module devices/{device}/modules/{module}/, in a topic or filter. It
+// allocates nothing.
+func (d *device) cutTopic(topic []byte) (rest []byte, ok bool) {
+	if rest, ok = cutSegment(topic, "devices"); !ok {
+		return nil, false
+	}
+	if rest, ok = cutSegment(rest, d.deviceID()); !ok || d.parent == nil {
+		return rest, ok
+	}
+	if rest, ok = cutSegment(rest, "modules"); !ok {
+		return nil, false
+	}
+	return cutSegment(rest, d.moduleID())
+}
+
+// cutSegment returns what follows a topic's first segment and its slash, if the segment is that one.
+func cutSegment(topic []byte, segment string) (rest []byte, ok bool) {
+	n := len(segment)
+	if len(topic) <= n || topic[n] != '/' || string(topic[:n]) != segment {
+		return nil, false
+	}
+	return topic[n+1:], true
+}
+
+// cutEvents returns the property bag of a topic that carries telemetry of the device: its events topic, of which the last
+// slash may be missing.
+func (d *device) cutEvents(topic []byte) (bag []byte, ok bool) {
+	const events = "messages/events"
+	own, ok := d.cutTopic(topic)
+	if !ok || len(own) < len(events) || string(own[:len(events)]) != events {
+		return nil, false
+	}
+	if own = own[len(events):]; len(own) == 0 {
+		return nil, true
+	}
+	return own[1:], own[0] == '/'
 }

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Stats is what a hub has counted since it was made, and how many connections it has now.
 type Stats struct {
-	Connections     int64 `json:"connections"`     // connected devices
+	Connections     int64 `json:"connections"`     // connected devices and modules
 	Accepted        int64 `json:"accepted"`        // CONNECTs accepted
 	Refused         int64 `json:"refused"`         // CONNECTs answered with a refusal
 	HandshakeFailed int64 `json:"handshakeFailed"` // connections closed since there was no TLS, such as for want of trust
@@ -21,6 +21,9 @@ type Stats struct {
 	TwinReads       int64 `json:"twinReads"`       // by devices
 	TwinPatches     int64 `json:"twinPatches"`     // of reported properties, refused ones included
 	Notifications   int64 `json:"notifications"`   // of desired properties, handed to connections
+	Messages        int64 `json:"messages"`        // to devices, accepted from services
+	Deliveries      int64 `json:"deliveries"`      // of such messages, handed to connections, repeated ones included
+	Completions     int64 `json:"completions"`     // messages that reached their device, as far as its QoS tells
 	Requests        int64 `json:"requests"`        // on the REST side
 	Jobs            int64 `json:"jobs"`            // accepted
 	Executions      int64 `json:"executions"`      // dispatched by jobs
@@ -31,10 +34,20 @@ type Stats struct {
 // counters are the live form of Stats.
 type counters struct {
 	connections, accepted, refused                                  atomic.Int64
+	modules                                                         atomic.Int64 // among connections
 	endings                                                         [len(endingNames)]atomic.Int64
 	telemetry, twinReads, twinPatches, notifications                atomic.Int64
 	methodRequests, methodResponses, strayResponses, methodTimeouts atomic.Int64
+	messages, deliveries, completions                               atomic.Int64
 	requests, jobs, executions, delayed, throttled                  atomic.Int64
+}
+
+// connected counts a connection that comes (1) or goes (-1).
+func (c *counters) connected(d *device, n int64) {
+	c.connections.Add(n)
+	if d.isModule() {
+		c.modules.Add(n)
+	}
 }
 
 // Stats returns the hub's counters as they are now.
@@ -58,6 +71,9 @@ func (h *Hub) Stats() Stats {
 		TwinReads:       c.twinReads.Load(),
 		TwinPatches:     c.twinPatches.Load(),
 		Notifications:   c.notifications.Load(),
+		Messages:        c.messages.Load(),
+		Deliveries:      c.deliveries.Load(),
+		Completions:     c.completions.Load(),
 		Requests:        c.requests.Load(),
 		Jobs:            c.jobs.Load(),
 		Executions:      c.executions.Load(),

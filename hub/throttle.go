@@ -32,7 +32,7 @@ type throttle struct {
 	jobDevices                                       *quota.Meter // executions of all jobs together
 
 	activeJobs int // jobs that have not ended
-	devices    int // identities
+	devices    int // identities of devices and modules
 }
 
 // newThrottle returns the meters of a tier, nil for none.
@@ -114,7 +114,7 @@ func (t *throttle) cost(r *http.Request, body []byte) (*quota.Meter, int) {
 			return nil, 0
 		}
 		return t.registry, entryCount(body)
-	case strings.HasPrefix(path, "/devices"):
+	case strings.HasPrefix(path, "/devices") && path != "/devices/{id}/commands":
 		return t.registry, 1
 	}
 	return nil, 0
@@ -206,5 +206,5 @@ func errTooManyJobs(limit int) *iothub.Error {
 }
 
 func errHubFull(limit int) *iothub.Error {
-	return fault(iothub.CodeIotHubQuotaExceeded, fmt.Sprintf("The tier's limit of devices is %d.", limit))
+	return fault(iothub.CodeIotHubQuotaExceeded, fmt.Sprintf("The tier's limit of devices and modules is %d.", limit))
 }

@@ -60,7 +60,7 @@ func (h *Hub) patchTwin(d *device, p *twinPatch, etag string) *iothub.Error {
 		tags, desired, version := d.tags, d.desired, d.version
 		d.mu.Unlock()
 		if d.isGone() {
-			return errDeviceNotFound(d.id)
+			return d.notFound()
 		}
 		if etag != "*" && etag != twinETag(version) {
 			return errPrecondition(d.id)
