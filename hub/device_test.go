@@ -61,6 +61,9 @@ func scope(host, id string) string {
 // key returns the primary key of a device that register made.
 func key(id string) iothub.Key { return iothub.Key("primary key of " + id) }
 
+// restPath returns where a device or module stands in the paths of the REST side.
+func restPath(id string) string { return strings.Replace(id, "/", "/modules/", 1) }
+
 // register creates devices and modules, which are called dev/mod, with known keys.
 func register(t testing.TB, s *hubtest.Server, ids ...string) {
 	t.Helper()

@@ -19,12 +19,14 @@ func FuzzQuery(f *testing.F) {
 	registerTwins(f, s, map[string]string{
 		"a": `{"site":"north","floor":1,"x-y":null}`, "b": `{"site":"south","floor":1.5}`, "c": `{"site":{"a":1},"floor":"1"}`, "d": `{}`,
 	})
+	register(f, s, "a/m", "d/m")
 	all, next := queryPage(f, s, "SELECT tags.site FROM devices GROUP BY tags.site", 1, "")
 	if next == "" {
 		f.Fatalf("no second page: %s", all.body)
 	}
 	f.Add("SELECT tags.site FROM devices GROUP BY tags.site", 1, next)
 	f.Add("SELECT TOP 3 deviceId, tags.[[x-y]] AS x FROM devices WHERE tags.floor >= 1", 2, "")
+	f.Add("SELECT * FROM devices.modules WHERE deviceId IN ['a', 'd/m', 'd'] AND moduleId != 'x'", 1, "")
 	f.Add("SELECT COUNT(), AVG(tags.floor) AS mean, MAX(tags.site) FROM devices.modules", 100, "")
 	f.Add("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'j'", 7, "AAAAAAA")
 	f.Add("SELECT * FROM devices WHERE", 0, "!")

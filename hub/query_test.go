@@ -133,6 +133,26 @@ func TestEveryAttributeCanBeAskedFor(t *testing.T) {
 	})
 }
 
+func TestEveryAttributeOfAModuleCanBeAskedFor(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1", "dev1/mod1", "dev1/mod2")
+		rest(t, s, "PATCH /twins/dev1/modules/mod2", `{"tags":{"a":1},"properties":{"desired":{"x":{"y":"z"}}}}`)
+		twin := decoded[map[string]any](t, rest(t, s, "GET /twins/dev1/modules/mod2", "").body)
+		n := 0
+		leaves("", twin, func(path, condition string) {
+			n++
+			sql := "SELECT " + path + " AS it FROM devices.modules WHERE moduleId = 'mod2' AND " + condition
+			got := query[map[string]any](t, s, sql, 10)
+			if len(got) != 1 || !cmp.Equal(got[0]["it"], at(twin, path)) {
+				t.Errorf("%s: %v, want %v", sql, got, at(twin, path))
+			}
+		})
+		if n < 30 {
+			t.Errorf("only %d attributes", n)
+		}
+	})
+}
+
 // at returns what stands at a path as leaves writes it.
 func at(doc any, path string) any {
 	for _, name := range strings.Split(path, ".") {

@@ -83,6 +83,7 @@ func TestThumbprints(t *testing.T) {
 			return strings.ToUpper(hex.EncodeToString(sum[:]))
 		}
 		ok[iothub.Device](t, s, "PUT /devices/dev1", selfSigned(short(one), long(two)))
+		ok[iothub.Module](t, s, "PUT /devices/dev1/modules/mod1", selfSigned(long(three), ""))
 		ok[iothub.Device](t, s, "PUT /devices/late", selfSigned(short(late), ""))
 		ok[iothub.Device](t, s, "PUT /devices/early", selfSigned("", long(early)))
 		register(t, s, "sas")
@@ -96,6 +97,8 @@ func TestThumbprints(t *testing.T) {
 		tests("primary, SHA-1", "dev1", mqtt.Accepted, one)
 		tests("secondary, SHA-256", "dev1", mqtt.Accepted, two)
 		tests("another certificate", "dev1", no, three)
+		tests("a module", "dev1/mod1", mqtt.Accepted, three)
+		tests("a module, its device's", "dev1/mod1", no, one)
 		tests("a good one second", "dev1", no, three, one)
 		tests("none", "dev1", no)
 		tests("expired", "late", no, late)
@@ -154,6 +157,15 @@ func TestCertificateAuthorities(t *testing.T) {
 		tests("in capitals", "dev1", no, certified(t, "DEV1", root, asIs))
 		tests("expired", "dev1", no, certified(t, "dev1", root, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }))
 		tests("none", "dev1", no)
+
+		ok[iothub.Module](t, s, "PUT /devices/dev1/modules/mod1", `{"authentication":{"type":"certificateAuthority"}}`)
+		ok[iothub.Module](t, s, "PUT /devices/dev1/modules/mod2", `{"authentication":{"type":"certificateAuthority"}}`)
+		mod1 := certified(t, "dev1/mod1", root, asIs)
+		tests("a module's", "dev1/mod1", mqtt.Accepted, mod1)
+		tests("a module's, for another", "dev1/mod2", no, mod1)
+		tests("a module's, for its device", "dev1", no, mod1)
+		tests("its device's, for a module", "dev1/mod1", no, dev1)
+		tests("a module's without its device", "dev1/mod1", no, certified(t, "mod1", root, asIs))
 		other := hubtest.Start(t, nil)
 		ok[iothub.Device](t, other, "PUT /devices/dev1", `{"authentication":{"type":"certificateAuthority"}}`)
 		if got := connectWith(t, other, "dev1", dev1); got != no {
