@@ -14,7 +14,7 @@ const { json } = require('node:stream/consumers');
 const { setTimeout: sleep } = require('node:timers/promises');
 
 const { SharedAccessSignature, anHourFromNow } = require('azure-iot-common');
-const { Client: Device, Message } = require('azure-iot-device');
+const { Client: Device, ModuleClient: Module, Message } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { Registry, Client: Service, JobClient } = require('azure-iothub');
 
@@ -67,13 +67,17 @@ async function invoke(deviceId, payload) {
   return result;
 }
 
-// accepted counts the CONNECTs that the hub took, by an endpoint that is muster's own.
-async function accepted() {
+// muster asks an endpoint that is muster's own.
+async function muster(method, path, body) {
   const authorization = SharedAccessSignature.create(host, 'iothubowner', /SharedAccessKey=(.*)$/.exec(hub)[1],
     anHourFromNow()).toString();
-  const answer = await new Promise((done, fail) => https.get({ host, path: '/muster/stats', headers: { authorization } }, done).on('error', fail));
-  return (await json(answer)).accepted;
+  const answer = await new Promise((done, fail) => https.request({ method, host, path: `/muster${path}`, headers: { authorization } }, done)
+    .on('error', fail).end(body && JSON.stringify(body)));
+  return json(answer);
 }
+
+// accepted counts the CONNECTs that the hub took.
+const accepted = async () => (await muster('GET', '/stats')).accepted;
 
 test('identities', limits, async () => {
   const { responseBody: made } = await registry.create({ deviceId: 'reg-1' });
@@ -123,6 +127,70 @@ for (const [name, transport] of [['mqtt', Mqtt], ['ws', MqttWs]]) {
     assert.deepEqual(await invoke(id, 'still there'), { status: 200, payload: 'still there' });
   });
 }
+
+test('modules', limits, async () => {
+  await register('with-modules');
+  const { responseBody: made } = await registry.addModule({ deviceId: 'with-modules', moduleId: 'lock' });
+  await assert.rejects(registry.addModule({ deviceId: 'with-modules', moduleId: 'lock' }), { name: 'DeviceAlreadyExistsError' });
+  assert.deepEqual((await registry.getModulesOnDevice('with-modules')).responseBody.map((m) => m.moduleId), ['lock']);
+  const key = made.authentication.symmetricKey.primaryKey;
+  const module = Module.fromConnectionString(`HostName=${host};DeviceId=with-modules;ModuleId=lock;SharedAccessKey=${key}`, Mqtt);
+  module.onMethod('echo', (request, response) => response.send(200, request.payload));
+  await module.open();
+  const twin = await module.getTwin();
+  const seen = [];
+  twin.on('properties.desired', (patch) => seen.push(patch));
+  const call = { methodName: 'echo', payload: 'module', responseTimeoutInSeconds: 5 };
+  const { result } = await service.invokeDeviceMethod('with-modules', 'lock', call);
+  assert.deepEqual(result, { status: 200, payload: 'module' });
+  await registry.updateModuleTwin('with-modules', 'lock', { properties: { desired: { open: true } } }, '*');
+  await eventually('the desired property arrives', () => seen.some((p) => p.open === true));
+  await new Promise((done, fail) => twin.properties.reported.update({ open: true }, (err) => (err ? fail(err) : done())));
+  const { responseBody: shown } = await registry.getModuleTwin('with-modules', 'lock');
+  assert.deepEqual([shown.moduleId, shown.connectionState, shown.properties.reported.open], ['lock', 'Connected', true]);
+  await module.sendEvent(new Message('of the module'));
+  assert.equal((await muster('GET', '/devices/with-modules/modules/lock/telemetry')).latest.body, 'of the module');
+  const query = registry.createQuery("SELECT * FROM devices.modules WHERE moduleId = 'lock'", 10);
+  assert.deepEqual((await query.next()).result.map((r) => [r.deviceId, r.moduleId]), [['with-modules', 'lock']]);
+  await module.close();
+  await registry.removeModule('with-modules', 'lock');
+  await assert.rejects(registry.getModule('with-modules', 'lock'), /Not found/);
+});
+
+test('messages both ways', limits, async () => {
+  const device = Device.fromConnectionString(await register('messages'), Mqtt);
+  const got = [];
+  device.on('message', (message) => {
+    got.push(message);
+    device.complete(message, () => {});
+  });
+  await muster('POST', '/devices/messages/messages', { body: 'waits' });
+  await device.open();
+  const count = async () => (await registry.get('messages')).responseBody.cloudToDeviceMessageCount;
+  await eventually('what waited arrives', () => got.length === 1);
+  await muster('POST', '/devices/messages/messages', {
+    systemProperties: { messageId: 'm 1', contentType: 'text/plain' }, properties: { 'al ert': 'a&b=c' }, body: 'grüezi',
+  });
+  await eventually('the other one too', () => got.length === 2);
+  const [first, second] = got;
+  assert.equal(first.getData().toString(), 'waits');
+  assert.equal(second.getData().toString(), 'grüezi');
+  assert.equal(second.messageId, 'm 1');
+  assert.equal(second.properties.getValue('al ert'), 'a&b=c');
+  await eventually('both are acknowledged', async () => (await count()) === 0);
+
+  const message = new Message('{"t":21}');
+  message.messageId = 'up';
+  message.contentType = 'application/json';
+  message.properties.add('al ert', 'a&b=c');
+  await device.sendEvent(message);
+  const { latest } = await muster('GET', '/devices/messages/telemetry');
+  assert.equal(latest.body, '{"t":21}');
+  assert.equal(latest.systemProperties.messageId, 'up');
+  assert.equal(latest.systemProperties.contentType, 'application/json');
+  assert.deepEqual(latest.properties, { 'al ert': 'a&b=c' });
+  await device.close();
+});
 
 test('a lost connection comes back with its session', limits, async (t) => {
   const open = new Set();
