@@ -3,12 +3,13 @@
 //
 // Devices are connections of MQTT 3.1.1, on any net.Listener: as they are (Hub.ServeMQTT), over TLS (Hub.ServeMQTTS) or over
 // WebSocket and TLS (Hub.ServeWebSocket). They prove themselves by a SAS token, or over TLS by a certificate. They read their
-// twin, report properties, hear of desired ones, answer direct methods and send telemetry, which is counted and dropped.
+// twin, report properties, hear of desired ones, answer direct methods, get cloud-to-device messages and send telemetry, of
+// which the latest message is kept. Modules of devices do the same on connections of their own, but get no messages.
 // Services (Hub.ServeREST, Hub.ServeRESTS over TLS, or Hub as an http.Handler) manage identities, read and change twins,
-// query, call methods, and create, follow and cancel jobs. Twins, jobs and sessions live in memory and end with the hub; its
-// certificate authority (CA) can be kept.
+// query, call methods, send messages, and create, follow and cancel jobs. Twins, jobs, messages and sessions live in memory
+// and end with the hub; its certificate authority (CA) can be kept.
 //
-// Queries and jobs go through the devices in the order of their registration. Time stamps are the wall clock's at the moment
+// Queries and jobs go through the devices, or the modules, in the order of their registration. Time stamps are the wall clock's at the moment
 // that they name: a job's row begins when its request is handed to the connection, or its twin is changed.
 //
 // # Concurrency
@@ -31,8 +32,8 @@
 //
 // # Not supported
 //
-// Module identities, cloud-to-device messages, message routing and file upload, import and export jobs, configurations, device
-// streams, digital twins, edge capabilities and modules; AMQP; the daily quota of messages. Such requests are answered with
+// Message routing and file upload, feedback on cloud-to-device messages, import and export jobs, configurations, device
+// streams, digital twins, edge capabilities; AMQP; the daily quota of messages. Such requests are answered with
 // the service's own error shape (400 GenericBadRequest, or ArgumentInvalid for a query), such topics and filters close the
 // connection, as the service does. docs/hub.md lists this with the decisions that the service's documentation leaves open.
 package hub

@@ -111,6 +111,9 @@ func (d *device) deliverLocked() {
 	if b == nil || len(b.queue) == 0 || d.conn == nil || d.subs&subDeviceBound == 0 {
 		return
 	}
+	if ending(d.conn.reason.Load()) != endNone { // nothing is written to it any more
+		return
+	}
 	b.expire(time.Now())
 	acknowledged := d.subs&subAcknowledged != 0
 	kept := b.queue[:0]

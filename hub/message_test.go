@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"muster/hub/hubtest"
 	"muster/internal/mqtt"
@@ -479,4 +482,40 @@ func (b *bare) message2() (topic, payload string) {
 		b.t.Fatal(err)
 	}
 	return string(p.Topic), string(p.Payload)
+}
+
+// What docs/hub.md shows of messages both ways is what the hub takes and shows.
+func TestMessageDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/hub.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown, sent string
+	for _, block := range fences(string(text)) {
+		switch {
+		case block.kind == "json" && strings.Contains(block.text, "latest"):
+			shown = block.text
+		case block.kind == "json":
+			sent = block.text
+		}
+	}
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "door-1")
+		if got, want := rest(t, s, "POST /muster/devices/door-1/messages", sent).body, `{"messageId":"m-8","cloudToDeviceMessageCount":1}`; got != want ||
+			!strings.Contains(string(text), want) {
+			t.Errorf("POST: %s, want %s, and the page to show it", got, want)
+		}
+		b := reconnect(t, s, "door-1")
+		b.publish(iothub.EventsTopic("door-1"), "")
+		b.publish(iothub.EventsTopic("door-1")+"$.mid=m-7&$.ct=application%2Fjson&$.ce=utf-8&alert=true", `{"temperature":21}`)
+		synctest.Wait()
+		got := decoded[map[string]map[string]any](t, `{"x":`+rest(t, s, "GET /muster/devices/door-1/telemetry", "").body+`}`)["x"]
+		want := decoded[map[string]any](t, shown)
+		for _, doc := range []map[string]any{got, want} {
+			delete(doc["latest"].(map[string]any), "enqueuedTimeUtc")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("telemetry (-page +hub):\n%s", diff)
+		}
+	})
 }

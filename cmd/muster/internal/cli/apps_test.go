@@ -74,14 +74,14 @@ func TestJobWaitsForItsRows(t *testing.T) {
 		case asked.Load() == 2:
 			fmt.Fprint(w, `[{"deviceId":"a","jobId":"j","status":"completed"},{"deviceId":"b","jobId":"j","status":"running"}]`)
 		default:
-			fmt.Fprint(w, `[{"deviceId":"a","jobId":"j","status":"completed"},{"deviceId":"b\u001b[2J","jobId":"j","status":"completed"}]`)
+			fmt.Fprint(w, `[{"deviceId":"a","moduleId":"m","jobId":"j","status":"completed"},{"deviceId":"b\u001b[2J","jobId":"j","status":"completed"}]`)
 		}
 	}))
 	defer server.Close()
 	t.Setenv("IOTHUB_CONNECTION_STRING", "HostName=h;SharedAccessKeyName=p;SharedAccessKey=c2VjcmV0")
 	got := muster(t, "job", "watch", "j", "--url", server.URL)
 	got.ends(t, 0, "b\uFFFD[2J", "job j: completed, 2 of 2 devices done")
-	if asked.Load() != 3 || strings.Contains(got.stdout, "\x1b") {
+	if asked.Load() != 3 || strings.Contains(got.stdout, "\x1b") || !strings.Contains(got.stdout, "\na/m ") {
 		t.Errorf("the rows were asked for %d times, want 3; printed %q", asked.Load(), got.stdout)
 	}
 }

@@ -304,7 +304,10 @@ func (j *jobs) printResults(job iothub.Job, rows []iothub.DeviceJob) error {
 	_, err := fmt.Fprintln(t, "DEVICE\tSTATUS\tANSWER\tTOOK\tDETAIL")
 	for i := range rows {
 		row := &rows[i]
-		answer, took, detail := "-", "-", ""
+		name, answer, took, detail := row.DeviceID, "-", "-", ""
+		if row.ModuleID != "" {
+			name += "/" + row.ModuleID
+		}
 		if a := answerOf(row); a != nil {
 			answer, detail = fmt.Sprint(a.Status), oneLine(a.Payload)
 		}
@@ -314,7 +317,7 @@ func (j *jobs) printResults(job iothub.Job, rows []iothub.DeviceJob) error {
 		if !row.EndTimeUTC.IsZero() && !row.StartTimeUTC.IsZero() {
 			took = row.EndTimeUTC.Sub(row.StartTimeUTC.Time).Round(time.Millisecond).String()
 		}
-		_, werr := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable(row.DeviceID), printable(string(row.Status)), answer, took, cell(detail))
+		_, werr := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable(name), printable(string(row.Status)), answer, took, cell(detail))
 		err = errors.Join(err, werr)
 	}
 	return errors.Join(err, t.Flush())
