@@ -128,13 +128,14 @@ for (const [name, transport] of [['mqtt', Mqtt], ['ws', MqttWs]]) {
   });
 }
 
-test('modules', limits, async () => {
+test('modules', limits, async (t) => {
   await register('with-modules');
   const { responseBody: made } = await registry.addModule({ deviceId: 'with-modules', moduleId: 'lock' });
   await assert.rejects(registry.addModule({ deviceId: 'with-modules', moduleId: 'lock' }), { name: 'DeviceAlreadyExistsError' });
   assert.deepEqual((await registry.getModulesOnDevice('with-modules')).responseBody.map((m) => m.moduleId), ['lock']);
   const key = made.authentication.symmetricKey.primaryKey;
   const module = Module.fromConnectionString(`HostName=${host};DeviceId=with-modules;ModuleId=lock;SharedAccessKey=${key}`, Mqtt);
+  t.after(() => module.close());
   module.onMethod('echo', (request, response) => response.send(200, request.payload));
   await module.open();
   const twin = await module.getTwin();
@@ -143,8 +144,10 @@ test('modules', limits, async () => {
   const call = { methodName: 'echo', payload: 'module', responseTimeoutInSeconds: 5 };
   const { result } = await service.invokeDeviceMethod('with-modules', 'lock', call);
   assert.deepEqual(result, { status: 200, payload: 'module' });
-  await registry.updateModuleTwin('with-modules', 'lock', { properties: { desired: { open: true } } }, '*');
-  await eventually('the desired property arrives', () => seen.some((p) => p.open === true));
+  await eventually('the desired property arrives', async () => { // as soon as it listens, see behave
+    await registry.updateModuleTwin('with-modules', 'lock', { properties: { desired: { open: true } } }, '*');
+    return seen.some((p) => p.open === true);
+  });
   await new Promise((done, fail) => twin.properties.reported.update({ open: true }, (err) => (err ? fail(err) : done())));
   const { responseBody: shown } = await registry.getModuleTwin('with-modules', 'lock');
   assert.deepEqual([shown.moduleId, shown.connectionState, shown.properties.reported.open], ['lock', 'Connected', true]);
@@ -152,13 +155,13 @@ test('modules', limits, async () => {
   assert.equal((await muster('GET', '/devices/with-modules/modules/lock/telemetry')).latest.body, 'of the module');
   const query = registry.createQuery("SELECT * FROM devices.modules WHERE moduleId = 'lock'", 10);
   assert.deepEqual((await query.next()).result.map((r) => [r.deviceId, r.moduleId]), [['with-modules', 'lock']]);
-  await module.close();
   await registry.removeModule('with-modules', 'lock');
   await assert.rejects(registry.getModule('with-modules', 'lock'), /Not found/);
 });
 
-test('messages both ways', limits, async () => {
+test('messages both ways', limits, async (t) => {
   const device = Device.fromConnectionString(await register('messages'), Mqtt);
+  t.after(() => device.close());
   const got = [];
   device.on('message', (message) => {
     got.push(message);
@@ -189,7 +192,6 @@ test('messages both ways', limits, async () => {
   assert.equal(latest.systemProperties.messageId, 'up');
   assert.equal(latest.systemProperties.contentType, 'application/json');
   assert.deepEqual(latest.properties, { 'al ert': 'a&b=c' });
-  await device.close();
 });
 
 test('a lost connection comes back with its session', limits, async (t) => {
