@@ -72,8 +72,8 @@ func clientID(id, module string) string {
 	return iothub.ModuleClientID(id, module)
 }
 
-// authenticate returns the device or module that a CONNECT names and proves to be, and when the proof expires, if it does; or why
-// not. Without a password the proof is the certificate that the peer showed.
+// authenticate returns the device or module that a CONNECT names and proves to be, and when the proof expires, if it does;
+// or why not. Without a password the proof is the certificate that the peer showed.
 func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *device, expiry time.Time, why string) {
 	host, id, module, ok := iothub.ParseUsername(string(p.Username))
 	switch {
@@ -108,7 +108,7 @@ func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) str
 		return "token expired"
 	case !h.covers(token, d):
 		return "token of another resource"
-	case d.isModule() && token.Policy == "" && !h.names(token, d):
+	case d.isModule() && token.Policy == "" && !names(token, d):
 		return "a module's own token with a wider scope"
 	}
 	if token.Policy != "" {
@@ -155,10 +155,10 @@ func (h *Hub) covers(token iothub.Token, d *device) bool {
 	return token.Covers(d.resource(host))
 }
 
-// names says whether a token's scope is this device or module alone.
-func (h *Hub) names(token iothub.Token, d *device) bool {
+// names says whether a token's scope is this device or module alone, on whatever host.
+func names(token iothub.Token, d *device) bool {
 	host, _, _ := strings.Cut(token.Resource, "/")
-	return h.isHost(host) && strings.TrimSuffix(token.Resource, "/") == d.resource(host)
+	return strings.TrimSuffix(token.Resource, "/") == d.resource(host)
 }
 
 // isHost says whether a name is the hub's, whatever the port and the letters' case.

@@ -188,7 +188,7 @@ func (h *Hub) ended(c *conn, why ending, err error) {
 	h.counters.endings[why].Add(1)
 	if c.will != nil {
 		h.counters.telemetry.Add(1)
-		c.dev.receivedWill(c.will)
+		c.dev.latest().keep(*c.will, time.Now())
 	}
 	if c.dev != nil {
 		h.log.Debug("connection ended", "device", c.dev.id, "reason", why, "error", err)

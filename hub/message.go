@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,21 +37,22 @@ var systemNames = [...]struct {
 	given     bool
 }{
 	{"$.to", "to", false},
-	{"$.mid", "messageId", true},
+	{"$.mid", messageID, true},
 	{"$.cid", "correlationId", true},
 	{"$.uid", "userId", true},
 	{"$.ct", "contentType", true},
 	{"$.ce", "contentEncoding", true},
 	{"$.ctime", "creationTimeUtc", true},
-	{expiryProperty, "expiryTimeUtc", true},
+	{"$.exp", expiryTime, true},
 	{"$.on", "outputName", false},
 	{"$.ifid", "interfaceId", false},
 	{"$.sub", "component", false},
 }
 
+// System properties that mean something to the hub itself, by their names in documents.
 const (
-	expiryProperty    = "$.exp"
-	messageIDProperty = "$.mid"
+	messageID  = "messageId"
+	expiryTime = "expiryTimeUtc"
 )
 
 func (m *messageDocument) setBody(body []byte) {
@@ -73,14 +75,19 @@ func (m *messageDocument) setBag(bag string) {
 			m.system(systemName(p.Name), p.Value)
 			continue
 		}
-		if m.Properties == nil {
-			m.Properties = make(map[string]*string)
+		value := &p.Value
+		if p.Null {
+			value = nil
 		}
-		m.Properties[p.Name] = nil
-		if !p.Null {
-			m.Properties[p.Name] = new(p.Value)
-		}
+		m.property(p.Name, value)
 	}
+}
+
+func (m *messageDocument) property(name string, value *string) {
+	if m.Properties == nil {
+		m.Properties = make(map[string]*string)
+	}
+	m.Properties[name] = value
 }
 
 func (m *messageDocument) system(name, value string) {
@@ -131,7 +138,7 @@ func (r *request) decodeStrictly(into any) *iothub.Error {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
 	if _, end := decoder.Token(); err == nil && end != io.EOF {
-		err = fmt.Errorf("something follows the document")
+		err = errors.New("something follows the document")
 	}
 	if err != nil {
 		return errArgument("The request's body is not the JSON that was expected: " + err.Error())
@@ -151,35 +158,44 @@ func newMessage(deviceID string, doc *messageDocument, now time.Time) (m message
 	if doc.Body != nil {
 		m.body = []byte(*doc.Body)
 	}
-	properties, err := doc.systemProperties(deviceID)
+	properties, err := doc.bag(deviceID)
 	if err == nil {
 		m.expires, err = expiryOf(doc, now)
 	}
 	if err != nil {
 		return m, "", errArgument(err.Error())
 	}
-	for _, name := range slices.Sorted(maps.Keys(doc.Properties)) {
-		if name == "" || strings.HasPrefix(name, "$") {
-			return m, "", errArgument("A property's name may not be empty and not begin with $.")
-		}
-		p := iothub.Property{Name: name, Null: doc.Properties[name] == nil}
-		if !p.Null {
-			p.Value = *doc.Properties[name]
-		}
-		properties = append(properties, p)
-	}
 	topic := iothub.DeviceBoundTopic(deviceID)
 	m.topic = iothub.AppendBag([]byte(topic), properties...)
 	if len(m.topic)-len(topic)+len(m.body) > maxMessage || len(m.topic) > maxTopic {
 		return m, "", errTooLarge(fmt.Sprintf("A message may have %d bytes with its properties.", maxMessage))
 	}
-	return m, doc.SystemProperties["messageId"], nil
+	return m, doc.SystemProperties[messageID], nil
+}
+
+// bag returns the properties of a message to a device: the hub's own, those of the system, and the rest by name.
+func (m *messageDocument) bag(deviceID string) ([]iothub.Property, error) {
+	properties, err := m.systemProperties(deviceID)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Properties)) {
+		if name == "" || strings.HasPrefix(name, "$") {
+			return nil, errors.New("the name of a property may not be empty and not begin with $")
+		}
+		p := iothub.Property{Name: name, Null: m.Properties[name] == nil}
+		if !p.Null {
+			p.Value = *m.Properties[name]
+		}
+		properties = append(properties, p)
+	}
+	return properties, nil
 }
 
 // systemProperties returns the system properties of a message to a device, and completes those of the document.
 func (m *messageDocument) systemProperties(deviceID string) ([]iothub.Property, error) {
-	if m.SystemProperties["messageId"] == "" {
-		m.system("messageId", newMessageID())
+	if m.SystemProperties[messageID] == "" {
+		m.system(messageID, newMessageID())
 	}
 	properties := []iothub.Property{{Name: "$.to", Value: "/devices/" + deviceID + "/messages/deviceBound"}}
 	known := 0
@@ -206,16 +222,16 @@ func givenNames() (names []string) {
 
 // expiryOf returns when a message expires, Unix time in ns; 0 is never.
 func expiryOf(doc *messageDocument, now time.Time) (int64, error) {
-	text, ok := doc.SystemProperties["expiryTimeUtc"]
+	text, ok := doc.SystemProperties[expiryTime]
 	if !ok {
 		return 0, nil
 	}
 	var at iothub.Time
 	if err := at.UnmarshalText([]byte(text)); err != nil || text == "" {
-		return 0, fmt.Errorf("expiryTimeUtc is no time of ISO 8601")
+		return 0, errors.New("expiryTimeUtc is no time of ISO 8601")
 	}
 	if !at.After(now) {
-		return 0, fmt.Errorf("expiryTimeUtc has passed")
+		return 0, errors.New("expiryTimeUtc has passed")
 	}
 	return at.UnixNano(), nil
 }

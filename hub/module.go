@@ -100,21 +100,30 @@ func (h *Hub) createModule(d *device, module string, doc *iothub.Device, seed *t
 		return nil, err
 	}
 	m.parent = d
-	d.mu.Lock() // held until the module is in both books: a device that goes takes all its modules with it
+	if err := d.adopt(m, h.registry); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// adopt registers a new module of the device. The lock is held until the module is in both books, so that a device that goes
+// takes all its modules with it.
+func (d *device) adopt(m *device, r *registry) *iothub.Error {
+	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.gone.Load():
-		return nil, d.notFound()
-	case h.registry.find(m.id) != nil:
-		return nil, m.taken()
+		return d.notFound()
+	case r.find(m.id) != nil:
+		return m.taken()
 	case len(d.modules) >= iothub.MaxModules:
-		return nil, errTooManyModules()
+		return errTooManyModules()
 	}
-	if err := h.registry.add(m); err != nil {
-		return nil, err
+	if err := r.add(m); err != nil {
+		return err
 	}
 	d.modules = append(d.modules, m)
-	return m, nil
+	return nil
 }
 
 // disown takes a deleted module from its device.

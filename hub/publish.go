@@ -39,7 +39,7 @@ func (c *conn) route(p mqtt.Publish) error {
 			return breach("telemetry message too large")
 		}
 		c.hub.counters.telemetry.Add(1)
-		c.dev.received(bag, p.Payload, c.heard)
+		c.dev.latest().keep(newShown(bag, p.Payload, p.Retain), c.heard)
 		return nil
 	}
 	topic, err := iothub.ParseTopic(string(p.Topic))

@@ -58,7 +58,8 @@ func (r *registry) device(id string) *device {
 	return nil
 }
 
-// add registers a device or module and gives it its place in the order, unless the id is taken or there are as many as may be.
+// add registers a device or module and gives it its place in the order, unless the id is taken or there are as many as may
+// be.
 func (r *registry) add(d *device) *iothub.Error {
 	s := r.shard(d.id)
 	s.mu.Lock()

@@ -19,7 +19,6 @@ type telemetry struct {
 	count int64
 	at    int64 // when the latest came in, Unix time in ns
 	shown shown // its slices are used again
-	will  bool
 }
 
 // shown is a telemetry message as far as it can be shown.
@@ -27,11 +26,13 @@ type shown struct {
 	bag, body []byte // the property bag as it stands in the topic; each has maxShown at most
 	bodySize  int    // of all of it
 	bagCut    bool   // the bag was larger, and is left out
+	retain    bool
+	will      bool
 }
 
 // newShown returns a view of a message.
-func newShown(bag, body []byte) shown {
-	s := shown{bag: bag, body: beginning(body), bodySize: len(body)}
+func newShown(bag, body []byte, retain bool) shown {
+	s := shown{bag: bag, body: beginning(body), bodySize: len(body), retain: retain}
 	if len(bag) > maxShown {
 		s.bag, s.bagCut = nil, true
 	}
@@ -51,14 +52,7 @@ func beginning(body []byte) []byte {
 	return body[:maxShown]
 }
 
-// received keeps a telemetry message as the device's latest. The slices are not kept.
-func (d *device) received(bag, body []byte, at time.Time) {
-	d.latest().keep(newShown(bag, body), at, false)
-}
-
-// receivedWill keeps the will of a device that vanished as its latest message.
-func (d *device) receivedWill(w *shown) { d.latest().keep(*w, time.Now(), true) }
-
+// latest returns what the device sent last, which its first message finds empty.
 func (d *device) latest() *telemetry {
 	if t := d.telemetry.Load(); t != nil {
 		return t
@@ -67,11 +61,12 @@ func (d *device) latest() *telemetry {
 	return d.telemetry.Load()
 }
 
-func (t *telemetry) keep(s shown, at time.Time, will bool) {
+// keep takes a message that came in as the latest. Its slices are not kept.
+func (t *telemetry) keep(s shown, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count++
-	t.at, t.will = at.UnixNano(), will
+	t.at = at.UnixNano()
 	s.bag, s.body = append(t.shown.bag[:0], s.bag...), append(t.shown.body[:0], s.body...)
 	t.shown = s
 }
@@ -82,8 +77,8 @@ func (c *conn) keepWill(p mqtt.Connect) {
 		return
 	}
 	if bag, ok := c.dev.cutEvents(p.WillTopic); ok {
-		s := newShown(bag, p.WillPayload)
-		s.bag, s.body = bytes.Clone(s.bag), bytes.Clone(s.body)
+		s := newShown(bag, p.WillPayload, p.WillRetain)
+		s.bag, s.body, s.will = bytes.Clone(s.bag), bytes.Clone(s.body), true
 		c.will = &s
 	}
 }
@@ -119,12 +114,18 @@ func (h *Hub) latestTelemetry(r *request) (reply, *iothub.Error) {
 func (t *telemetry) document() (int64, *latestDocument) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.count == 0 { // the first message is just coming in
+		return 0, nil
+	}
 	s := &t.shown
 	doc := &latestDocument{EnqueuedTime: timeOf(t.at), BodySize: s.bodySize, Truncated: s.bagCut || len(s.body) < s.bodySize}
 	doc.setBody(s.body)
 	doc.setBag(string(s.bag))
-	if t.will {
+	if s.will {
 		doc.system("iothub-MessageType", "Will")
+	}
+	if s.retain {
+		doc.property("mqtt-retain", new("true"))
 	}
 	return t.count, doc
 }

@@ -79,11 +79,11 @@ func TestWillIsTelemetry(t *testing.T) {
 		register(t, s, "dev1")
 		b := dial(t, s)
 		will := strings.Repeat("gone ", 1000)
-		b.connack(mqtt.Connect{HasWill: true, WillTopic: []byte(iothub.EventsTopic("dev1") + "a=1"), WillPayload: []byte(will), CleanSession: true}, valid(s, "dev1"))
+		b.connack(mqtt.Connect{HasWill: true, WillTopic: []byte(iothub.EventsTopic("dev1") + "a=1"), WillPayload: []byte(will), WillRetain: true, CleanSession: true}, valid(s, "dev1"))
 		_ = b.conn.Close()
 		synctest.Wait()
 		got := rest(t, s, "GET /muster/devices/dev1/telemetry", "").body
-		for _, part := range []string{`"count":1`, `"properties":{"a":"1"}`, `"systemProperties":{"iothub-MessageType":"Will"}`, `"body":"gone gone`, `"bodySize":5000,"truncated":true`} {
+		for _, part := range []string{`"count":1`, `"properties":{"a":"1","mqtt-retain":"true"}`, `"systemProperties":{"iothub-MessageType":"Will"}`, `"body":"gone gone`, `"bodySize":5000,"truncated":true`} {
 			if !strings.Contains(got, part) {
 				t.Errorf("%s\nlacks %s", got, part)
 			}
