@@ -41,15 +41,14 @@ type device struct {
 	reported section
 	version  int64 // of tags and desired together; the twin's etag is made of it
 
-	conn    *conn // nil = offline
+	conn    *conn  // nil = offline
+	inbox   *inbox // nil until a message was sent to the device
 	subs    uint8
 	session bool // subs outlive the connection
 
-	rid     uint32  // of the last method request; goes on over connections, so that late answers find nothing
-	pending []*call // sent, unanswered
-	waiting []*call // for the device to connect and subscribe, or for room on its connection
-	inbox   *inbox  // nil until a message was sent to the device
-
+	rid     uint32    // of the last method request; goes on over connections, so that late answers find nothing
+	pending []*call   // sent, unanswered
+	waiting []*call   // for the device to connect and subscribe, or for room on its connection
 	modules []*device // in order of registration
 }
 
@@ -122,9 +121,10 @@ type snapshot struct {
 func (d *device) snapshot(v *snapshot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	*v = snapshot{
-		d.deviceID(), d.moduleID(), d.tags, d.desired, d.reported, d.version, d.identity, d.active.Load(), d.conn != nil, 0,
-	}
+	// One by one: a literal would be made and then copied, for each row of a query.
+	v.id, v.module = d.deviceID(), d.moduleID()
+	v.tags, v.desired, v.reported, v.version = d.tags, d.desired, d.reported, d.version
+	v.identity, v.active, v.connected, v.messages = d.identity, d.active.Load(), d.conn != nil, 0
 	if d.inbox != nil {
 		v.messages = d.inbox.count(time.Now())
 	}
