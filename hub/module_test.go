@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -399,6 +400,40 @@ func TestModulesFollowTheirDevice(t *testing.T) {
 		rest(t, s, "DELETE /devices/dev1/modules/mod1", "", "If-Match", "*")
 		mod.closed()
 	})
+}
+
+// Whoever makes modules while their device is deleted and made anew leaves none without a device. Under load of many, on the
+// real clock, for the race detector.
+func TestNoModuleIsLeftBehind(t *testing.T) {
+	s := hubtest.Start(t, nil)
+	var all sync.WaitGroup
+	for w := range 4 {
+		all.Go(func() {
+			for i := range 50 {
+				id := fmt.Sprintf("/devices/dev1/modules/m%d-%d", w, i%5)
+				rest(t, s, "PUT "+id, `{}`)
+				rest(t, s, "PUT "+id, `{"authentication":{"symmetricKey":{"primaryKey":"AAAA"}}}`, "If-Match", "*")
+				if i%3 == 0 {
+					rest(t, s, "DELETE "+id, "", "If-Match", "*")
+				}
+			}
+		})
+	}
+	all.Go(func() {
+		for range 60 {
+			rest(t, s, "PUT /devices/dev1", `{}`)
+			rest(t, s, "PUT /devices/dev1", `{"status":"disabled"}`, "If-Match", "*")
+			rest(t, s, "DELETE /devices/dev1", "", "If-Match", "*")
+		}
+	})
+	all.Wait()
+	ok[iothub.Device](t, s, "PUT /devices/dev1", `{}`)
+	if got := rest(t, s, "POST /devices/query", `{"query":"SELECT * FROM devices.modules"}`).body; got != "[]" {
+		t.Errorf("modules are left: %s", got)
+	}
+	if got := ok[[]iothub.Module](t, s, "GET /devices/dev1/modules", ""); len(got) != 0 {
+		t.Errorf("a new device has %d modules", len(got))
+	}
 }
 
 func TestModuleQueries(t *testing.T) {
