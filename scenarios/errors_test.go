@@ -66,10 +66,9 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{top("target: {embedded: {tier: F1, units: 2}}"), "s.yaml:3:38: target.embedded.units: a hub of tier F1 has 1 unit, not 2"},
 		{top("target: {embedded: {tier: S1, units: 201}}"), "s.yaml:3:38: target.embedded.units: units must be 1 to 200, is 201"},
 		{top("target: {embedded: {tier: S1, units: 0}}"), "s.yaml:3:38: target.embedded.units: must be 1 to 2147483647, is 0"},
-		{top("target:\n  iothub:\n    connectionString: HostName=h;SharedAccessKeyName=owner;SharedAccessKey=c2VjcmV0"), "s.yaml:4:3: target.iothub: this target is not supported by this version yet; use target.embedded"},
-		{top("target: {iothub: {connectionString: \"HostName=h;SharedAccessKey=c2VjcmV0\"}}"), "s.yaml:3:10: target.iothub: this target is not supported by this version yet; use target.embedded"},
-		{top("target: {mqtt: {url: tcp://127.0.0.1:1883}}"), "s.yaml:3:10: target.mqtt: this target is not supported by this version yet; use target.embedded"},
-		{top("target: {embedded: {}, mqtt: {url: x}}"), "s.yaml:3:9: target: a run has one target, found embedded and mqtt\ns.yaml:3:24: target.mqtt: this target is not supported by this version yet; use target.embedded"},
+		{top("target:\n  iothub:\n    connectionString: HostName=h;SharedAccessKeyName=owner;SharedAccessKey=c2VjcmV0"), "s.yaml:5:23: target.iothub.connectionString: holds a key, which a file must not: take it from the environment, as in ${IOTHUB_CONNECTION_STRING}"},
+		{top("target: {mqtt: {url: tcp://127.0.0.1:1883}}"), "s.yaml:3:10: target.mqtt: this target is not supported by this version yet; use target.embedded or target.iothub"},
+		{top("target: {embedded: {}, mqtt: {url: x}}"), "s.yaml:3:9: target: a run has one target, found embedded and mqtt\ns.yaml:3:24: target.mqtt: this target is not supported by this version yet; use target.embedded or target.iothub"},
 		// fleet
 		{fleet("[5]"), `s.yaml:2:9: fleet[0]: expected a mapping with keys such as "group", "devices", "id", "tags", "desired", "reported", "methods" or "echoDesired", found the number 5`},
 		{fleet("[{devices: 1}]"), "s.yaml:2:9: fleet[0]: group is missing"},

@@ -36,6 +36,7 @@ func (d *decoder) scenario(root *node) *Scenario {
 			s.Thresholds = append(s.Thresholds, d.threshold(n, path))
 		})),
 	)
+	d.suitIoTHub(s)
 	return s
 }
 
@@ -57,11 +58,11 @@ func (d *decoder) folder(dst *string) decode {
 func (d *decoder) target(dst *Target) decode {
 	return func(n *node, path string) {
 		unsupported := func(_ *node, path string) {
-			d.fail(d.keys[path], path, "this target is not supported by this version yet; use target.embedded")
+			d.fail(d.keys[path], path, "this target is not supported by this version yet; use target.embedded or target.iothub")
 		}
 		if !d.object(n, path,
 			optional("embedded", d.embedded(dst.Embedded)),
-			optional("iothub", unsupported),
+			optional("iothub", d.iothub(dst)),
 			optional("mqtt", unsupported),
 		) {
 			return
@@ -97,19 +98,19 @@ func (d *decoder) embedded(dst *Embedded) decode {
 			optional("tier", choice(d, &dst.Tier, "tier", quota.F1, quota.S1, quota.S2, quota.S3)),
 			optional("units", d.integer(&dst.Units, 1, math.MaxInt32)),
 		)
-		d.checkUnits(n, path, dst)
+		d.checkUnits(n, path, dst.Tier, &dst.Units)
 	}
 }
 
 // checkUnits completes a tier with its units, or refuses units that there are not.
-func (d *decoder) checkUnits(n *node, path string, e *Embedded) {
+func (d *decoder) checkUnits(n *node, path string, tier quota.Tier, units *int) {
 	switch {
-	case e.Tier == "" && e.Units == 0:
+	case tier == "" && *units == 0:
 	case n.field("tier") == nil:
 		d.failPath(member(path, "units"), "a hub has units of a tier; tier is missing")
-	case e.Tier != "":
-		e.Units = max(1, e.Units)
-		if _, err := quota.For(e.Tier, e.Units); err != nil {
+	case tier != "":
+		*units = max(1, *units)
+		if _, err := quota.For(tier, *units); err != nil {
 			d.failPath(member(path, "units"), "%v", err)
 		}
 	}

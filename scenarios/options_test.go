@@ -81,7 +81,7 @@ func TestSetReportsEveryFault(t *testing.T) {
 	set("fleet.doors.id=fixed", `--set fleet.doors.id: fleet[0].id: device 0 of group "doors" and device 1 of group "doors" get the same id "fixed"; ids must differ over the whole fleet`)
 	set("thresholds[0]=jobs.lok.total.p99 < 1s", `--set thresholds[0]: unknown job "lok"; did you mean "lock"?`)
 	set("jobs.place.name=lock", `--set jobs.place.name: jobs[1].name: two jobs are named "lock"; the first is jobs[0].name on line 20`)
-	set("target.iothub.connectionString=HostName=h;SharedAccessKey=c2VjcmV0", "s.yaml:4:9: target: a run has one target, found embedded and iothub\n--set target.iothub.connectionString: target.iothub: this target is not supported by this version yet; use target.embedded")
+	set("target.iothub.connectionString=HostName=h;SharedAccessKey=c2VjcmV0", "s.yaml:4:9: target: a run has one target, found embedded and iothub\n--set target.iothub.connectionString: holds a key, which a file must not: take it from the environment, as in ${IOTHUB_CONNECTION_STRING}")
 	set("connect.timeout=${SECRET}", `--set connect.timeout: expected a duration such as 500ms, 30s or 1m30s, found "${SECRET}"`)
 	set("connect.timeout=${NOPE}", `--set connect.timeout: environment variable NOPE is not set`)
 }

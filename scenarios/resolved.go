@@ -177,7 +177,24 @@ func (p printer) target(t Target) *yaml.Node {
 		}
 		m.put("embedded", below.node)
 	}
+	if h := t.IoTHub; h != nil {
+		m.put("iothub", p.iothub(h))
+	}
 	return m.node
+}
+
+func (p printer) iothub(h *IoTHub) *yaml.Node {
+	m := p.mapping("target.iothub").text("connectionString", h.ConnectionString.String()).text("transport", string(h.Transport))
+	for _, v := range []struct{ key, value string }{{"ca", h.CA}, {"gateway", h.Gateway}, {"url", h.URL}} {
+		if v.value != "" {
+			m.text(v.key, v.value)
+		}
+	}
+	m.int("webSocketPort", h.WebSocketPort)
+	if h.Tier != "" {
+		m.text("tier", string(h.Tier)).int("units", h.Units)
+	}
+	return m.bool("allowForeignDevices", h.AllowForeignDevices).node
 }
 
 func (p printer) connect(c *Connect) *yaml.Node {

@@ -54,12 +54,13 @@ func (s *Scenario) Devices() int {
 // Target is the system under test. Exactly one field is set.
 type Target struct {
 	Embedded *Embedded
+	IoTHub   *IoTHub
 }
 
-// Transport is what carries the connections to the embedded hub.
+// Transport is what carries the connections to a hub.
 type Transport string
 
-// The transports.
+// The transports to the embedded hub.
 const (
 	TCP    Transport = "tcp"    // loopback sockets
 	Memory Transport = "memory" // no sockets at all
@@ -133,10 +134,10 @@ type Latency struct {
 
 // Connect says how the fleet connects and stays connected.
 type Connect struct {
-	Rate      float64       // connects begun a second; default 1000/s
+	Rate      float64       // connects begun a second; default 1000/s, on an IoT hub what its tier takes
 	InFlight  int           // connects being opened at once; default 500
 	Timeout   time.Duration // for one connect with its subscriptions; default 30s
-	KeepAlive time.Duration // whole seconds; 0, the default, is no pings: the embedded hub keeps idle connections
+	KeepAlive time.Duration // whole seconds; 0 is no pings, the default on the embedded hub, which keeps idle connections
 	Backoff   Backoff       // between attempts of one device
 }
 

@@ -55,9 +55,9 @@ s.yaml:7:19: jobs[0].queryCondition: query: line 2, column 14: expected an attri
                      ^
 `)
 	shows(top("target: {iothub: {connectionString: \"HostName=h;SharedAccessKey=c2VjcmV0\"}}"), `
-s.yaml:3:10: target.iothub: this target is not supported by this version yet; use target.embedded
+s.yaml:3:37: target.iothub.connectionString: holds a key, which a file must not: take it from the environment, as in ${IOTHUB_CONNECTION_STRING}
     3 | target: {iothub: {connectionString: "HostName=h;SharedAccessKey=********…
-                 ^
+                                            ^
 `)
 	shows(top(""), `
 --set connect.timeout: expected a duration such as 500ms, 30s or 1m30s, found "soon"
