@@ -97,6 +97,9 @@ type Connect struct {
 	// hub closes the connection, and the device comes back with a new one.
 	// Default 24 h.
 	TokenLifetime time.Duration
+	// RenewTokens lets each device reconnect with a new token before the old one
+	// ends, and use one token for all its connections until then.
+	RenewTokens bool
 }
 
 // Observer is told what happens to devices. Its calls come from many goroutines

@@ -47,6 +47,7 @@ type device struct {
 	losses  atomic.Uint32 // connections lost or left, which key the backoff draws
 	reached atomic.Bool   // was online before
 	session atomic.Pointer[session]
+	token   atomic.Pointer[token] // only of a fleet that renews tokens
 
 	mu      sync.Mutex // guards changed
 	changed *changes   // how its twin differs from the seeded one; nil: not at all
@@ -165,6 +166,12 @@ func (f *Fleet) lost(s *session) {
 // wanted. What it has written before is sent ahead of the end.
 func (f *Fleet) left(s *session, away time.Duration) {
 	f.counts.left.Add(1)
+	f.depart(s, away)
+}
+
+// depart closes the connection of a device whose session has ended, and brings
+// the device back when its time away is over.
+func (f *Fleet) depart(s *session, away time.Duration) {
 	due := f.cfg.Clock.Now().Add(away)
 	f.devices[s.device].losses.Add(1) // the key of its next backoff, if it needs one
 	f.devices[s.device].session.CompareAndSwap(s, nil)

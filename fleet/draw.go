@@ -14,7 +14,10 @@ type draw struct{ state uint64 }
 
 // Streams keep a device's draws for different purposes apart. Those of methods
 // are hashes of their names.
-const streamBackoff uint64 = 1
+const (
+	streamBackoff uint64 = 1
+	streamRenewal uint64 = 2
+)
 
 // newDraw returns the draw of the n-th event of a device's stream.
 func newDraw(seed uint64, device uint32, stream, n uint64) draw {

@@ -11,6 +11,15 @@ import (
 // memory.
 type DialFunc func(ctx context.Context) (net.Conn, error)
 
+type dialingKey struct{}
+
+// Dialing returns the id of the device for which a DialFunc is called, for
+// what belongs to one device, such as its TLS sessions; "" if none is known.
+func Dialing(ctx context.Context) string {
+	id, _ := ctx.Value(dialingKey{}).(string)
+	return id
+}
+
 // Driver is the MQTT client code under a connection. It is safe for concurrent
 // use.
 type Driver interface {

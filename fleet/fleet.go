@@ -41,7 +41,7 @@ type Fleet struct {
 
 // counts are events since the start.
 type counts struct {
-	methods, unhandled, silenced, notifications, stale, echoFailed, unsent, unexpected, left atomic.Int64
+	methods, unhandled, silenced, notifications, stale, echoFailed, unsent, unexpected, left, renewed atomic.Int64
 }
 
 // group is a Group in its place in the fleet.
@@ -76,6 +76,7 @@ type Stats struct {
 	ConnectFailures int64 // attempts that ended without a connection, the refused among them
 	Lost            int64 // connections that ended by themselves
 	Left            int64 // connections that devices ended after a method, to come back
+	Renewed         int64 // connections that devices ended to come back with a new token
 
 	MethodCalls   int64 // received
 	Unhandled     int64 // calls of a method that the group does not have
@@ -210,6 +211,7 @@ func (f *Fleet) Stats() Stats {
 		ConnectFailures: p.failed.Load(),
 		Lost:            p.lost.Load(),
 		Left:            c.left.Load(),
+		Renewed:         c.renewed.Load(),
 		MethodCalls:     c.methods.Load(),
 		Unhandled:       c.unhandled.Load(),
 		Silenced:        c.silenced.Load(),

@@ -137,7 +137,7 @@ func (p *pool) Attach(ctx context.Context, s Session) (*link, error) {
 	p.attempts.Add(1)
 	wrote := new(atomic.Int64)
 	conn, err := p.driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
-		c, err := p.dial(ctx)
+		c, err := p.dial(context.WithValue(ctx, dialingKey{}, s.ClientID))
 		if err != nil {
 			return nil, err
 		}

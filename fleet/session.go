@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"muster/internal/sample"
@@ -42,6 +43,10 @@ type session struct {
 	echoes  []echoed      // what was reported last, by version
 	turn    chan struct{} // one token: the right to echo; made by the first echo
 	away    time.Duration // for how long the device leaves once it is online; 0: it stays
+	renewal *time.Timer   // ends the session for a new token; nil: none
+
+	token    *token       // of a fleet that renews tokens, else nil; set once, while the session opens
+	handling atomic.Int32 // handlers that run, counted only with a token
 }
 
 // phase is how far a session is.
@@ -111,15 +116,14 @@ func (s *session) prepare(record *sample.Connect) error {
 	return s.fetch()
 }
 
-// credentials returns the session as its driver sees it, with a fresh token.
+// credentials returns the session as its driver sees it, with a token.
 func (s *session) credentials() Session {
 	f := s.fleet
 	id := f.id(s.device)
-	expiry := time.Now().Add(f.cfg.Connect.TokenLifetime)
 	return Session{
 		ClientID:     id,
 		Username:     iothub.Username(f.cfg.HostName, id),
-		Password:     iothub.NewToken(iothub.DeviceResource(f.cfg.HostName, id), f.key(s.device, id), "", expiry),
+		Password:     s.password(id),
 		CleanSession: true, // the device subscribes and reads its twin each time anyway
 		KeepAlive:    f.cfg.Connect.KeepAlive,
 		OnMessage:    s.receive,
@@ -165,6 +169,7 @@ func (s *session) begin() {
 	holds := s.phase == opening
 	if holds {
 		s.phase = active
+		s.armRenewalLocked()
 	}
 	away := s.away
 	s.mu.Unlock()
@@ -204,6 +209,9 @@ func (s *session) end(cause error) phase {
 	s.mu.Lock()
 	was := s.phase
 	s.phase = ended
+	if s.renewal != nil {
+		s.renewal.Stop()
+	}
 	s.mu.Unlock()
 	s.cancel(cause)
 	return was
@@ -215,7 +223,7 @@ func (s *session) receive(topic string, payload []byte) {
 	if !s.enter() {
 		return
 	}
-	defer s.fleet.handlers.Done()
+	defer s.exit()
 	t, err := iothub.ParseTopic(topic)
 	if err != nil {
 		s.fleet.counts.unexpected.Add(1)
@@ -233,7 +241,7 @@ func (s *session) receive(topic string, payload []byte) {
 	}
 }
 
-// enter admits a handler, which must call handlers.Done, while the session has
+// enter admits a handler, which must call exit, while the session has
 // a connection and has not ended.
 func (s *session) enter() bool {
 	s.mu.Lock()
@@ -242,7 +250,18 @@ func (s *session) enter() bool {
 		return false
 	}
 	s.fleet.handlers.Add(1)
+	if s.token != nil {
+		s.handling.Add(1)
+	}
 	return true
+}
+
+// exit ends a handler.
+func (s *session) exit() {
+	if s.token != nil {
+		s.handling.Add(-1)
+	}
+	s.fleet.handlers.Done()
 }
 
 // expect prepares for the answer of a twin request: its id, and where the

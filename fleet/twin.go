@@ -33,6 +33,20 @@ func (f *Fleet) Apply(device uint32, tagsPatch, desiredPatch []byte) {
 	f.merge(device, desired, desiredPatch)
 }
 
+// Adopt takes over how a hub has a device's twin: its tags, desired and reported
+// properties without what the hub adds to them. A section that is nil is as the
+// device's group seeds it.
+func (f *Fleet) Adopt(device uint32, tags, desired, reported json.RawMessage) {
+	next := &changes{tags, desired, reported}
+	if tags == nil && desired == nil && reported == nil {
+		next = nil
+	}
+	d := &f.devices[device]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changed = next
+}
+
 // merge merges a patch into a section of a device's own twin.
 func (f *Fleet) merge(device uint32, part section, patch []byte) {
 	if len(patch) == 0 {
