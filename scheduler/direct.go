@@ -42,10 +42,11 @@ func (p *repetition) runDirect(life *lifetime) error {
 	p.r.enter(stageRunning)
 	p.expect()
 	ids, err := p.query(life)
+	if err == nil && p.s.opts.OnlyFleet {
+		err = p.r.foreigners(ids, false)
+	}
 	if err != nil {
-		p.record.Reason, p.record.Skipped = err.Error(), true
-		p.s.opts.Samples.Write(&p.record)
-		return err
+		return p.skipped(err)
 	}
 	p.doubt()
 	f := &fanout{repetition: p, work: make(chan int)}
@@ -73,7 +74,7 @@ func (p *repetition) query(life *lifetime) ([]string, error) {
 	if p.job.Device != "" {
 		return []string{p.job.Device}, nil
 	}
-	ctx, cancel := context.WithTimeout(life.follow, hang)
+	ctx, cancel := context.WithTimeout(life.follow, p.s.opts.QueryTime)
 	defer cancel()
 	ids, err := p.s.opts.Direct.Query(ctx, p.job.ConditionText)
 	switch {

@@ -11,7 +11,7 @@ import (
 
 const (
 	pollMin = 250 * time.Millisecond // between two looks at a job's status
-	pollMax = time.Second
+	pollMax = time.Second // the default of Options.PollTime
 
 	cancelWait = 2 * time.Second // what a cancellation may take of the drain
 )
@@ -29,9 +29,12 @@ type hubJob struct {
 // runHub gives the repetition to the hub, follows it to its end and closes its
 // ledger with the hub's rows.
 func (p *repetition) runHub(life *lifetime) error {
+	if err := p.vetBefore(life); err != nil {
+		return p.skipped(err)
+	}
 	h := &hubJob{repetition: p}
 	p.s.open(p.w)
-	err := h.carryOut(life)
+	err := h.vetRows(h.carryOut(life))
 	p.expect() // the ledger of a job that was not even created has its targets
 	if errors.Is(err, errStopped) || isHalt(err) {
 		h.lastLook(life)
@@ -141,7 +144,7 @@ func (h *hubJob) follow(life *lifetime) error {
 // job has run, as a hub's job operations are few.
 func (h *hubJob) interval() time.Duration {
 	ran := time.Duration(h.s.opts.Clock.Now() - max(h.w.due, h.created))
-	return min(max(ran/10, pollMin), pollMax)
+	return min(max(ran/10, pollMin), h.s.opts.PollTime)
 }
 
 // overdue reports whether the hub should have ended the job a while ago. The

@@ -30,6 +30,8 @@ type runner struct {
 	current  *window                  // of the repetition that began last; nil before
 	pending  map[uint32]sample.Moment // dues of the repetitions that go on, and of the one after them
 	ended    sample.Moment            // when a repetition was over last
+	vetted   sample.Moment            // when nobody foreign was seen last
+	vetting  time.Duration            // how long a look for that takes
 	outcomes [len(Counts{})]atomic.Int64
 }
 
@@ -106,10 +108,12 @@ func (r *runner) repeat(life *lifetime) (begun int, err error) {
 
 // lead is how long before it is due a repetition begins.
 func (r *runner) lead() time.Duration {
-	if r.job.Via == Hub {
-		return Lead
+	if r.job.Via != Hub {
+		return 0
 	}
-	return 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Lead + 2*r.vetting // another look may take longer
 }
 
 // due returns when repetition n is.

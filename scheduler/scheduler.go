@@ -50,6 +50,15 @@ type Options struct {
 	// Patience is how long a Service may fail before its job is given up.
 	// Default Patience.
 	Patience time.Duration
+
+	// OnlyFleet refuses jobs that match devices which are not of the fleet: Direct
+	// is asked before the first job, and before each repetition whose last look is
+	// not fresh; the rows of a hub's job are looked at too. See ForeignError.
+	OnlyFleet bool
+	// QueryTime is how long a query may take. Default 2 min.
+	QueryTime time.Duration
+	// PollTime is the longest time between two looks at a hub's job. Default 1 s.
+	PollTime time.Duration
 }
 
 // resolved returns o with every default in its place.
@@ -72,6 +81,12 @@ func (o Options) resolved() Options {
 	if o.Patience <= 0 {
 		o.Patience = Patience
 	}
+	if o.QueryTime <= 0 {
+		o.QueryTime = hang
+	}
+	if o.PollTime <= 0 {
+		o.PollTime = pollMax
+	}
 	return o
 }
 
@@ -85,7 +100,8 @@ type Scheduler struct {
 	opts    Options
 	runners []*runner // by job
 	book    atomic.Pointer[book]
-	spare   sync.Pool // *sample.Execution
+	spare   sync.Pool     // *sample.Execution
+	fresh   time.Duration // for how long a look at whom a job matches is good; set before any job runs
 
 	mu      sync.Mutex // guards the fields below and the change of book
 	tickets uint32
@@ -103,6 +119,9 @@ func New(jobs []Job, opts Options) (*Scheduler, error) {
 	s.spare.New = func() any { return new(sample.Execution) }
 	s.book.Store(&book{byTicket: map[uint32]*window{}})
 	var errs []error
+	if opts.OnlyFleet && opts.Direct == nil {
+		errs = append(errs, errors.New("only the fleet: needs a caller to query with"))
+	}
 	for i := range jobs {
 		errs = append(errs, jobs[i].validate(i, &opts))
 		s.runners = append(s.runners, newRunner(s, uint32(i), jobs[i].resolved()))
@@ -122,6 +141,9 @@ func New(jobs []Job, opts Options) (*Scheduler, error) {
 func (s *Scheduler) Run(ctx context.Context) error {
 	life, cancel := newLifetime(ctx)
 	defer cancel()
+	if err := s.vetAll(life); err != nil {
+		return s.refuse(life, err)
+	}
 	over := make(chan struct{})
 	var drain, jobs sync.WaitGroup // drain ends when over is closed; a job, when its ledger is
 	drain.Go(func() { life.drain(over, s.opts.Life.Done(), s.opts.Drain) })
