@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"muster/fleet"
 	"muster/internal/sample"
+	"muster/iothub"
 	"muster/report"
 	"muster/scenarios"
 	"muster/scheduler"
@@ -20,7 +22,7 @@ import (
 
 func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 	s := r.scenario
-	return fleet.Config{
+	c := fleet.Config{
 		Seed:     s.Seed,
 		Groups:   groupsOf(s),
 		HostName: r.hub.ConnectionString.HostName,
@@ -31,6 +33,11 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
 		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,
 	}
+	if r.remote != nil {
+		c.DeviceKey = func(_ int, id string) iothub.Key { return fleet.SecretKey(r.opts.FleetSecret, id) }
+		c.Connect.TokenLifetime, c.Connect.RenewTokens = tokenLifetime, true
+	}
+	return c
 }
 
 func groupsOf(s *scenarios.Scenario) []fleet.Group {
@@ -97,11 +104,15 @@ func (r *run) headerOf() *report.Run {
 		MusterVersion: r.opts.Version, GoVersion: runtime.Version(),
 		Scenario: s.Name, Seed: s.Seed, Host: hostOf(),
 		Limits: report.Limits{Descriptors: int64(r.opts.Limits.Descriptors), Ports: int64(r.opts.Limits.Ports)},
-		Args:   r.opts.Args, Driver: r.opts.DriverName, StartedAt: r.clock.Epoch(), Warnings: s.Warnings,
-		Target: report.Target{
-			Kind: "embedded", Transport: string(s.Target.Embedded.Transport), JobRate: s.Target.Embedded.JobRate,
-			Tier: string(s.Target.Embedded.Tier), Units: s.Target.Embedded.Units,
-		},
+		Args:   r.opts.Args, Driver: r.opts.DriverName, StartedAt: r.clock.Epoch(), Warnings: slices.Clip(s.Warnings),
+	}
+	tier, units := quotaOf(s)
+	h.Target = report.Target{Tier: string(tier), Units: units}
+	if r.remote != nil { // the transport is known once the hub was reached
+		h.Target.Kind, h.Target.HostName, h.Target.Transport = "iothub", r.remote.cs.HostName, string(s.Target.IoTHub.Transport)
+	} else {
+		e := s.Target.Embedded
+		h.Target.Kind, h.Target.Transport, h.Target.JobRate = "embedded", string(e.Transport), e.JobRate
 	}
 	for _, g := range s.Fleet {
 		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"muster/hub"
@@ -23,4 +24,14 @@ func StartInside(show func(*hub.Hub, *Hub)) StartHub {
 // SetWakes replaces the canary.
 func SetWakes(o *Options, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) {
 	o.wakes = wakes
+}
+
+// SetNetwork replaces TCP below the connections to a hub that is not ours.
+func SetNetwork(o *Options, below func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	o.below = below
+}
+
+// SetFleetNetwork is SetNetwork for provisioning.
+func SetFleetNetwork(o *FleetOptions, below func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	o.below = below
 }

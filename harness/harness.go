@@ -13,6 +13,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -52,8 +53,14 @@ type Options struct {
 	// Version and Args are written to run.json. Secrets do not belong in Args.
 	Version string
 	Args    []string
+	// FleetSecret is what the keys of devices derive from on target.iothub, where
+	// it is required: at least fleet.LeastSecret bytes.
+	FleetSecret iothub.Secret
 	// Logger takes what goes wrong on the way. Default nowhere.
 	Logger *slog.Logger
+
+	// below opens the connections to a hub that is not ours. Default TCP.
+	below network
 
 	// wakes is the canary that shows whether the generator was saturated.
 	// Default a connection of this process to itself, or a pipe if the hub is
@@ -126,7 +133,12 @@ type Hub struct {
 // Check reports everything in a loaded scenario that a run would refuse
 // before it starts.
 func Check(s *scenarios.Scenario) error {
-	return scheduler.Conflicts(jobsOf(s))
+	err := scheduler.Conflicts(jobsOf(s))
+	if isRemote(s) {
+		_, bad := newRemote(s.Target.IoTHub, nil, nil)
+		err = errors.Join(bad, err)
+	}
+	return err
 }
 
 // Describe says in one line what a scenario does.

@@ -14,6 +14,9 @@ import (
 
 // startHub brings the target up and makes the client that jobs go through.
 func (r *run) startHub(ctx context.Context) error {
+	if r.remote != nil {
+		return r.startRemote(ctx)
+	}
 	embedded := r.scenario.Target.Embedded
 	h, err := r.opts.StartHub(ctx, HubOptions{
 		JobRate: embedded.JobRate, Tier: embedded.Tier, Units: embedded.Units,
@@ -55,8 +58,12 @@ func (r *run) watchHub(ctx context.Context) error {
 	return ErrHubDied
 }
 
-// accountHub records the hub's own account of itself once a second.
+// accountHub records the hub's own account of itself once a second. A hub that
+// is not ours gives none.
 func (r *run) accountHub(ctx context.Context) error {
+	if r.remote != nil {
+		return nil
+	}
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
 	for {
@@ -71,6 +78,9 @@ func (r *run) accountHub(ctx context.Context) error {
 
 // noteHub records the hub's account now, if the hub gives one.
 func (r *run) noteHub(ctx context.Context) {
+	if r.remote != nil {
+		return
+	}
 	if err := r.recordHub(ctx); err != nil && ctx.Err() == nil {
 		r.opts.Logger.Debug("no account of the hub", "error", err)
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"muster/fleet"
 	"muster/internal/sample"
 	"muster/iothub"
+	"muster/scenarios"
 	"muster/scheduler"
 )
 
@@ -199,10 +201,14 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 		return nil, nil, err
 	}
 	r.reporter = &reporter{Writer: r.samples, jobs: r.scenario.Jobs, status: map[[2]uint32]string{}}
-	observer.to, err = scheduler.New(jobsOf(r.scenario), scheduler.Options{
+	jobs, opts := jobsOf(r.scenario), scheduler.Options{
 		Clock: r.clock, Samples: r.reporter, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
 		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain, Life: life,
-	})
+	}
+	if r.remote != nil {
+		r.suit(jobs, &opts)
+	}
+	observer.to, err = scheduler.New(jobs, opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -215,8 +221,22 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 	return f, observer.to, nil
 }
 
-// register makes the fleet's identities and twins on the hub.
+// suit makes jobs and the scheduler's settings fit a hub that is not ours.
+func (r *run) suit(jobs []scheduler.Job, o *scheduler.Options) {
+	o.Service = capped{hubJobs{r.client}}
+	o.HubClock = false // it has a clock of its own
+	o.OnlyFleet = !r.remote.target.AllowForeignDevices
+	o.Patience, o.QueryTime, o.PollTime = remotePatience, remoteQueryTime, remotePollTime
+	echo := slices.ContainsFunc(r.scenario.Fleet, func(g scenarios.Group) bool { return g.EchoDesired })
+	r.header.Warnings = append(r.header.Warnings, hold(jobs, r.remote.limits, echo)...)
+}
+
+// register makes the fleet's identities and twins on the hub, or makes sure
+// that they are on one that is not ours.
 func (r *run) register(ctx context.Context, f *fleet.Fleet) error {
+	if r.remote != nil {
+		return r.checkFleet(ctx, f)
+	}
 	r.enter(Registering)
 	client, closeClient, err := r.provisioner()
 	if err != nil {

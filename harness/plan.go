@@ -7,6 +7,7 @@ import (
 
 	"muster/fleet"
 	"muster/internal/quota"
+	"muster/iothub"
 	"muster/scenarios"
 )
 
@@ -74,11 +75,11 @@ func NewPlan(s *scenarios.Scenario, host Host) (*Plan, error) {
 
 // plan is NewPlan for jobs whose targets are known.
 func plan(s *scenarios.Scenario, targets []target, host Host) (*Plan, error) {
-	e := s.Target.Embedded
-	p := &planner{s: s, Plan: &Plan{Scenario: s.Name, Devices: s.Devices(), Tier: e.Tier, Units: e.Units}}
-	if e.Tier != "" {
+	tier, units := quotaOf(s)
+	p := &planner{s: s, Plan: &Plan{Scenario: s.Name, Devices: s.Devices(), Tier: tier, Units: units}}
+	if tier != "" {
 		var err error
-		if p.limits, err = quota.For(e.Tier, e.Units); err != nil {
+		if p.limits, err = quota.For(tier, units); err != nil {
 			return nil, fmt.Errorf("plan %s: %w", s.Name, err)
 		}
 	}
@@ -139,16 +140,31 @@ func slowest(paces ...pace) pace {
 
 func perSecond(rate float64) quota.Limit { return quota.Limit{Count: rate, Per: time.Second} }
 
-// register plans the identities. A run seeds the embedded hub outside of its meters, so they are no part of its time.
+// register plans the identities. A run seeds the embedded hub outside of its meters, so they are no part of its time; an
+// IoT hub has them before it, and a run asks it for them.
 func (p *planner) register() {
 	if p.Tier == "" {
 		return
 	}
 	c := pace{p.Devices, "identities", p.limits.Registry, "tier"}
-	p.step("register", c.takes(), "%v; a run seeds the embedded hub at once", c)
+	if isRemote(p.s) {
+		p.step("provision", c.takes(), "%v; once, by muster fleet provision", c)
+		p.askFor("check", p.Devices, "for the fleet's twins")
+	} else {
+		p.step("register", c.takes(), "%v; a run seeds the embedded hub at once", c)
+	}
 	if p.Devices > p.limits.Devices {
 		p.refuse("fleet: %d devices are more than a hub of tier %s holds, which is %d", p.Devices, p.Tier, p.limits.Devices)
 	}
+}
+
+// askFor plans queries of an IoT hub for so many devices ahead of the jobs.
+func (p *planner) askFor(step string, devices int, what string) {
+	n := max(1, (devices+iothub.MaxPage-1)/iothub.MaxPage)
+	c := pace{n, "pages", p.limits.Queries, "tier"}
+	takes := p.limits.Queries.TakesAtLeast(n)
+	p.step(step, takes, "%v, %s", c, what)
+	p.Total += takes
 }
 
 // connect plans the ramp. Each device reads its twin when it has connected.
@@ -172,6 +188,7 @@ const (
 	generatorDeviceBytes = 42 << 10
 	hubDeviceBytes       = 9 << 10
 	memoryDeviceBytes    = 49 << 10 // both in one process, without sockets
+	tlsDeviceBytes       = 30 << 10 // TLS, on top of a generator's device
 )
 
 // needs compares what the run needs with what the host gives.
@@ -184,7 +201,10 @@ func (p *planner) needs(host Host) {
 			Descriptors: p.Devices + spareDescriptors, Ports: p.Devices,
 			GeneratorBytes: n * generatorDeviceBytes, HubBytes: n * hubDeviceBytes,
 		}
-		if err := Preflight(host.Limits, p.Devices, false); err != nil {
+		if isRemote(p.s) {
+			p.Needs.GeneratorBytes, p.Needs.HubBytes = n*(generatorDeviceBytes+tlsDeviceBytes), 0
+		}
+		if err := checkLimits(host.Limits, p.Devices, false, !isRemote(p.s)); err != nil {
 			p.Lacking = append(p.Lacking, err.Error())
 		}
 	}

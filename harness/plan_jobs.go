@@ -53,6 +53,9 @@ type plannedJob struct {
 
 // jobs plans each job, and what they do to each other.
 func (p *planner) jobs(targets []target) {
+	for i := range targets {
+		p.vet(i, targets[i])
+	}
 	ready := p.Total
 	var active []span
 	for i := range targets {
@@ -77,6 +80,8 @@ func (p *planner) job(index int, t target) plannedJob {
 	own, ownName := j.Rate, fmt.Sprintf("jobs[%d].rate", index)
 	meter := pace{n, what, p.limits.JobDevices, "tier"}
 	switch {
+	case j.Via == scenarios.Hub && isRemote(p.s): // the tier alone
+		own = 0
 	case j.Via == scenarios.Hub:
 		own, ownName = p.s.Target.Embedded.JobRate, "target.embedded.jobRate"
 	case j.CloudToDeviceMethod != nil:
@@ -95,6 +100,14 @@ func (p *planner) job(index int, t target) plannedJob {
 	return plannedJob{
 		Job: j, index: index, target: t, pace: c, takes: c.takes(),
 		pages: pace{pages, "pages", p.limits.Queries, "tier"},
+	}
+}
+
+// vet plans the look at whom a job matches, which an IoT hub is asked for before the first job.
+func (p *planner) vet(i int, t target) {
+	h, j := p.s.Target.IoTHub, &p.s.Jobs[i]
+	if h != nil && h.Tier != "" && !h.AllowForeignDevices && j.DeviceID == "" {
+		p.askFor("look at job "+j.Name, t.devices, "so that it reaches nobody but the fleet")
 	}
 }
 

@@ -50,21 +50,31 @@ func portCount(text string) int {
 // before it began, and how to raise it. hubInside says that the hub shares
 // this process, and so its descriptors.
 func Preflight(l Limits, devices int, hubInside bool) error {
+	return checkLimits(l, devices, hubInside, true)
+}
+
+// checkLimits is Preflight, which advises to do without sockets only where the
+// hub can.
+func checkLimits(l Limits, devices int, hubInside, memory bool) error {
 	each := 1
 	if hubInside {
 		each = 2 // both ends of every connection
 	}
+	or := func(what string) string {
+		if !memory {
+			return ""
+		}
+		return fmt.Sprintf(", or run without %s (--set target.embedded.transport=memory)", what)
+	}
 	need := each*devices + spareDescriptors
 	if l.Descriptors > 0 && need > l.Descriptors {
 		return fmt.Errorf("check limits: %d devices over tcp need %d open files in this process, and its limit is %d; "+
-			"raise it (`ulimit -Hn %d`, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d), "+
-			"or run without descriptors (--set target.embedded.transport=memory)",
-			devices, need, l.Descriptors, need, need, max(1, (l.Descriptors-spareDescriptors)/each))
+			"raise it (`ulimit -Hn %d`, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
+			devices, need, l.Descriptors, need, need, max(1, (l.Descriptors-spareDescriptors)/each), or("descriptors"))
 	}
 	if l.Ports > 0 && devices > l.Ports {
 		return fmt.Errorf("check limits: %d devices over tcp need as many local ports, and this host gives %d; "+
-			"widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), use fewer devices, "+
-			"or run without ports (--set target.embedded.transport=memory)", devices, l.Ports)
+			"widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), use fewer devices%s", devices, l.Ports, or("ports"))
 	}
 	return nil
 }

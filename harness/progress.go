@@ -18,6 +18,7 @@ type Stage string
 const (
 	Starting    Stage = "starting"    // the hub comes up
 	Registering Stage = "registering" // identities and twins are made
+	Checking    Stage = "checking"    // a hub that is not ours is asked for the fleet
 	Connecting  Stage = "connecting"  // devices connect along the ramp
 	Running     Stage = "running"     // jobs are waited for, fired and followed
 	Draining    Stage = "draining"    // interrupted: what has begun is awaited

@@ -61,6 +61,7 @@ type run struct {
 	header   *report.Run
 	hub      *Hub
 	client   *iothub.Client
+	remote   *remote // the hub of an iothub target; nil: it is ours
 
 	reporter *reporter
 	named    bool // the folder's name was asked for
@@ -79,9 +80,18 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 	r.named = opts != nil && opts.Out != ""
 	r.opts = opts.resolved(s, r.clock.Epoch())
 	r.enter(Starting)
+	if isRemote(s) {
+		if err := fleet.CheckSecret(r.opts.FleetSecret); err != nil {
+			return nil, fmt.Errorf("target.iothub: %w", err)
+		}
+		var err error
+		if r.remote, err = newRemote(s.Target.IoTHub, r.opts.below, r.opts.Logger); err != nil {
+			return nil, err
+		}
+	}
 	if !inMemory(s) {
-		inside := opts == nil || opts.StartHub == nil
-		if err := Preflight(*r.opts.Limits, s.Devices(), inside); err != nil {
+		inside := r.remote == nil && (opts == nil || opts.StartHub == nil)
+		if err := checkLimits(*r.opts.Limits, s.Devices(), inside, !isRemote(s)); err != nil {
 			return nil, err
 		}
 	}

@@ -112,6 +112,9 @@ func (c *console) head(s *Summary) {
 	c.line(title + "  " + c.paint(plain(s.Scenario), bold))
 	c.notes("→", col, s.Reasons, "")
 	target := s.Target.Kind
+	if s.Target.HostName != "" {
+		target += " " + s.Target.HostName
+	}
 	if s.Target.Transport != "" {
 		target += " over " + s.Target.Transport
 	}

@@ -92,6 +92,10 @@ func printNeeds(w io.Writer, n harness.Needs) {
 		fmt.Fprintf(w, "needs about %d MiB of memory, no open files and no ports for devices\n", mebibytes(n.GeneratorBytes))
 		return
 	}
+	if n.HubBytes == 0 {
+		fmt.Fprintf(w, "needs %d open files, %d local ports and about %d MiB of memory\n", n.Descriptors, n.Ports, mebibytes(n.GeneratorBytes))
+		return
+	}
 	fmt.Fprintf(w, "needs %d open files each for generator and hub, %d local ports, about %d MiB of memory for the generator and %d MiB for the hub\n",
 		n.Descriptors, n.Ports, mebibytes(n.GeneratorBytes), mebibytes(n.HubBytes))
 }

@@ -77,7 +77,7 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return err
 	}
 	printWarnings(stdio.Err, s.Warnings)
-	if !flags.inProcess && s.Target.Embedded.Transport != scenarios.Memory { // memory reaches no other process
+	if e := s.Target.Embedded; !flags.inProcess && e != nil && e.Transport != scenarios.Memory { // memory reaches no other process
 		opts.StartHub = startSelf(stdio.Err, flags.verbose)
 	}
 	opts.Args = shownArgs(file, set)

@@ -1,0 +1,574 @@
+package harness_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"muster/fleet"
+	"muster/fleet/provision"
+	"muster/harness"
+	"muster/hub"
+	"muster/hub/hubtest"
+	"muster/internal/sample"
+	"muster/iothub"
+	"muster/report"
+	"muster/scenarios"
+	"muster/scheduler"
+)
+
+// The embedded hub, over TLS and in memory, stands in for the service.
+
+const fleetSecret = iothub.Secret("a secret that only this test knows")
+
+// standIn is a hub with the service's ports.
+type standIn struct {
+	*hubtest.Server
+	ca     string
+	closed map[string]bool // ports that refuse
+}
+
+func startStandIn(t *testing.T, opts hub.Options) *standIn {
+	t.Helper()
+	opts.HostName = "hub.test"
+	s := &standIn{Server: hubtest.Start(t, &opts), ca: filepath.Join(t.TempDir(), "ca.pem"), closed: map[string]bool{}}
+	authority, err := s.CA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.ca, authority.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// network is what TCP is elsewhere.
+func (s *standIn) network(ctx context.Context, _, addr string) (net.Conn, error) {
+	switch {
+	case s.closed[addr]:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case addr == "hub.test:8883":
+		return s.MQTTS.DialContext(ctx, "", "")
+	case addr == "hub.test:443":
+		return s.RESTS.DialContext(ctx, "", "")
+	}
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("nobody is at %s", addr)}
+}
+
+// scenario loads a scenario whose target is the hub.
+func (s *standIn) scenario(t *testing.T, jobs string, set ...string) *scenarios.Scenario {
+	t.Helper()
+	src := strings.Replace(doors, "target: {embedded: {}}", "target: {iothub: {ca: '"+s.ca+"'}}", 1) + jobs
+	loaded, err := scenarios.Parse("test.yaml", []byte(src), scenarios.Options{
+		Set: set, Getenv: func(string) (string, bool) { return s.ConnectionString().Reveal(), true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+func (s *standIn) options() harness.FleetOptions {
+	o := harness.FleetOptions{Secret: fleetSecret}
+	harness.SetFleetNetwork(&o, s.network)
+	return o
+}
+
+// provisions provisions, and checks what was done.
+func (s *standIn) provisions(t *testing.T, sc *scenarios.Scenario, want provision.Summary, change func(*harness.FleetOptions)) {
+	t.Helper()
+	o := s.options()
+	if change != nil {
+		change(&o)
+	}
+	if got, err := harness.ProvisionFleet(t.Context(), sc, o); err != nil || got != want {
+		t.Errorf("ProvisionFleet() = %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// run runs a scenario and returns its summary, its folder, and the error.
+func (s *standIn) run(t *testing.T, sc *scenarios.Scenario) (*report.Summary, string, error) {
+	t.Helper()
+	o := harness.Options{FleetSecret: fleetSecret}
+	harness.SetNetwork(&o, s.network)
+	return run(t.Context(), t, sc, o)
+}
+
+const bothWays = `
+jobs:
+  - name: lock
+    type: scheduleDeviceMethod
+    cloudToDeviceMethod: {methodName: lockDoor, payload: {lockTime: 10m}}
+    queryCondition: "tags.site = 'north'"
+    startTime: +1s
+    repeat: {times: 2, every: 10s}
+  - name: call
+    type: scheduleDeviceMethod
+    cloudToDeviceMethod: {methodName: lockDoor, payload: {by: muster}}
+    queryCondition: "*"
+    via: direct
+    startTime: +40s
+  - name: place
+    type: scheduleUpdateTwin
+    updateTwin: {properties: {desired: {floor: 3}}}
+    queryCondition: "tags.floor < 3"
+    startTime: +60s
+thresholds:
+  - jobs.lock.succeeded == 100%
+  - jobs.call.succeeded == 100%
+  - jobs.place.succeeded == 100%
+`
+
+// TestAFleetOnAHubThatIsNotOurs follows a fleet from its identities to their
+// end.
+func TestAFleetOnAHubThatIsNotOurs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, bothWays)
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, func(o *harness.FleetOptions) { o.DryRun = true })
+		if n, err := s.Client().DeviceStatistics(t.Context()); err != nil || n.Total != 0 {
+			t.Errorf("after a dry run there are %d devices, %v; want none", n.Total, err)
+		}
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		s.provisions(t, sc, provision.Summary{Devices: 40, Unchanged: 40}, nil)
+
+		got, dir, err := s.run(t, sc)
+		if err != nil || got.Verdict != report.Pass {
+			t.Fatalf("verdict %s %v, error %v; want pass", got.Verdict, got.Reasons, err)
+		}
+		want := report.Target{Kind: "iothub", HostName: "hub.test", Transport: "mqtt"}
+		if got.Target != want || got.Hub != nil {
+			t.Errorf("target %+v, hub %+v; want %+v, and no account of the hub", got.Target, got.Hub, want)
+		}
+		lock := got.Jobs[0]
+		if lock.Phases["lag"] != nil || lock.Phases["booking"] != nil || lock.Phases["total"] == nil || !hasText(lock.Warnings, "difference of two clocks") {
+			t.Errorf("phases %v, warnings %q; want none on the hub's clock, and a word on the clocks", lock.Phases, lock.Warnings)
+		}
+		for _, j := range got.Jobs {
+			if j.Missing == nil || *j.Missing+*j.Extra != 0 || !j.LedgerBalanced {
+				t.Errorf("job %s: missing %v, extra %v, balanced %v", j.Name, j.Missing, j.Extra, j.LedgerBalanced)
+			}
+		}
+		holdsNoSecret(t, dir, s.ConnectionString().SharedAccessKey.Base64(), string(fleetSecret), fleet.SecretKey(fleetSecret, "door-001").Base64(), "SharedAccessSignature")
+
+		// The job has changed twins. The next run takes them as they are, and
+		// provisioning brings them back.
+		if again, _, err := s.run(t, sc); err != nil || *again.Jobs[2].Missing+*again.Jobs[2].Extra != 0 {
+			t.Errorf("a second run: %v, %+v; want it to know whom its jobs match", err, again.Jobs[2])
+		}
+		o := s.options()
+		if back, err := harness.ProvisionFleet(t.Context(), sc, o); err != nil || back.Updated == 0 || back.Created != 0 {
+			t.Errorf("ProvisionFleet() = %+v, %v; want the changed twins updated", back, err)
+		}
+		s.provisions(t, sc, provision.Summary{Devices: 40, Unchanged: 40}, nil)
+
+		deleted, err := harness.DeprovisionFleet(t.Context(), sc, o)
+		if want := (provision.Summary{Devices: 40, Deleted: 40}); err != nil || deleted != want {
+			t.Errorf("DeprovisionFleet() = %+v, %v; want %+v", deleted, err, want)
+		}
+		deleted, err = harness.DeprovisionFleet(t.Context(), sc, o)
+		if want := (provision.Summary{Devices: 40, Absent: 40}); err != nil || deleted != want {
+			t.Errorf("DeprovisionFleet() again = %+v, %v; want %+v", deleted, err, want)
+		}
+		var missing *provision.NotProvisionedError
+		if _, _, err := s.run(t, sc); !errors.As(err, &missing) || missing.Missing != 40 {
+			t.Errorf("a run without its fleet: %v, want a NotProvisionedError of 40", err)
+		}
+	})
+}
+
+func hasText(all []string, text string) bool {
+	for _, s := range all {
+		if strings.Contains(s, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsNoSecret looks for secrets in every file of a folder.
+func holdsNoSecret(t *testing.T, dir string, secrets ...string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path)
+		for n, secret := range secrets {
+			if strings.Contains(string(text), secret) {
+				t.Errorf("%s holds secret %d", path, n)
+			}
+		}
+		return err
+	})
+	if err != nil || files < 5 {
+		t.Errorf("looked into %d files: %v", files, err)
+	}
+}
+
+// TestForeignDevicesAreNeverTouched puts somebody else's device where the
+// fleet would have one.
+func TestForeignDevicesAreNeverTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, bothWays)
+		theirs := iothub.Device{DeviceID: "door-007", Status: iothub.StatusEnabled}
+		theirs, err := s.Client().CreateDevice(t.Context(), theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		untouched := func() {
+			t.Helper()
+			now, err := s.Client().Device(t.Context(), "door-007")
+			if err != nil || now.ETag != theirs.ETag || now.GenerationID != theirs.GenerationID {
+				t.Errorf("the foreign device is %+v, %v; want it as it was", now, err)
+			}
+			twin, err := s.Client().Twin(t.Context(), "door-007")
+			if err != nil || twin.Version != 1 || strings.Contains(string(twin.Tags), "muster") {
+				t.Errorf("the foreign twin is %+v, %v; want it as it was", twin, err)
+			}
+		}
+		total := func(want int) {
+			t.Helper()
+			if n, err := s.Client().DeviceStatistics(t.Context()); err != nil || n.Total != want {
+				t.Errorf("there are %d devices, %v; want %d", n.Total, err, want)
+			}
+		}
+		refuses := func(what string, err error) {
+			t.Helper()
+			var foreign *provision.ForeignError
+			if !errors.As(err, &foreign) || foreign.Count != 1 || foreign.IDs[0] != "door-007" {
+				t.Errorf("%s: %v, want a ForeignError of door-007", what, err)
+			}
+			untouched()
+		}
+		o := s.options()
+		_, err = harness.ProvisionFleet(t.Context(), sc, o)
+		refuses("provision", err)
+		total(1)
+		_, err = harness.DeprovisionFleet(t.Context(), sc, o)
+		refuses("deprovision", err)
+		_, _, err = s.run(t, sc)
+		refuses("run", err)
+
+		// One that comes when the others are there: they alone go.
+		if err := s.Client().DeleteDevice(t.Context(), "door-007", "*"); err != nil {
+			t.Fatal(err)
+		}
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		if err := s.Client().DeleteDevice(t.Context(), "door-007", "*"); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err = s.Client().CreateDevice(t.Context(), iothub.Device{DeviceID: "door-007", Status: iothub.StatusEnabled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = harness.ProvisionFleet(t.Context(), sc, o)
+		refuses("provision again", err)
+
+		other := o
+		other.Secret = "another secret of sixteen bytes"
+		_, err = harness.DeprovisionFleet(t.Context(), sc, other)
+		var foreign *provision.ForeignError
+		if !errors.As(err, &foreign) || foreign.Count != 40 {
+			t.Errorf("deprovision with another secret: %v, want all 40 to be foreign", err)
+		}
+		total(40)
+		renamed := s.scenario(t, bothWays, "name=other")
+		if _, err = harness.DeprovisionFleet(t.Context(), renamed, o); !errors.As(err, &foreign) || foreign.Count != 40 {
+			t.Errorf("deprovision of another fleet with these ids: %v, want all 40 to be foreign", err)
+		}
+		total(40)
+		sum, err := harness.DeprovisionFleet(t.Context(), sc, o)
+		refuses("deprovision again", err)
+		if want := (provision.Summary{Devices: 40, Deleted: 39}); sum != want {
+			t.Errorf("DeprovisionFleet() = %+v, want %+v", sum, want)
+		}
+		total(1)
+	})
+}
+
+// TestProvisioningMendsItsOwn changes devices in every way that users can.
+func TestProvisioningMendsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, "")
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		ctx, c := t.Context(), s.Client()
+		must := func(_ any, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(c.ReplaceTwin(ctx, "door-001", []byte(`{"tags":{"site":"moon"}}`), "*")) // the mark is gone, the key is not
+		must(c.PatchTwin(ctx, "door-002", []byte(`{"tags":{"site":"moon"}}`), "*"))
+		must(c.PatchTwin(ctx, "door-003", []byte(`{"properties":{"desired":{"more":1}}}`), "*"))
+		must(c.UpdateDevice(ctx, iothub.Device{DeviceID: "door-004", Status: iothub.StatusDisabled}, "*"))
+		key := iothub.Key("somebody else's key for a device")
+		must(c.UpdateDevice(ctx, iothub.Device{
+			DeviceID: "door-005", Status: iothub.StatusEnabled,
+			Authentication: &iothub.Authentication{Type: iothub.AuthenticationSAS, SymmetricKey: iothub.SymmetricKey{Primary: key, Secondary: key}},
+		}, "*"))
+		must(nil, c.DeleteDevice(ctx, "door-006", "*"))
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 1, Updated: 4, Unchanged: 35}, nil)
+		s.provisions(t, sc, provision.Summary{Devices: 40, Unchanged: 40}, nil)
+		s.provisions(t, sc, provision.Summary{Devices: 40, Updated: 1, Unchanged: 39}, func(o *harness.FleetOptions) { o.Keys = true })
+		s.provisions(t, sc, provision.Summary{Devices: 40, Unchanged: 40}, func(o *harness.FleetOptions) { o.Keys = true })
+		if got, _, err := s.run(t, sc); err != nil || got.Fleet.Connected != 40 {
+			t.Errorf("run: %d connected, %v; want all 40", got.Fleet.Connected, err)
+		}
+	})
+}
+
+// TestProvisioningKeepsToTheTier holds the time that each step takes on S1.
+func TestProvisioningKeepsToTheTier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{Tier: hub.S1, Units: 1})
+		sc := s.scenario(t, methodJob, "target.iothub.tier=S1", "fleet.doors.devices=450", "jobs.lock.maxExecutionTimeInSeconds=100", "jobs.lock.repeat.times=1")
+		began := time.Now()
+		s.provisions(t, sc, provision.Summary{Devices: 450, Created: 450}, nil)
+		// A hundred at once, then 350 at 100 a minute.
+		if took := time.Since(began); took < 210*time.Second || took > 215*time.Second {
+			t.Errorf("450 devices took %v on S1, want 3m30s", took)
+		}
+		time.Sleep(time.Minute)
+		got, dir, err := s.run(t, sc)
+		if err != nil || got.Fleet.Connected != 450 || got.Target.Tier != "S1" || got.Jobs[0].Succeeded != got.Jobs[0].Targeted {
+			t.Fatalf("run: %d connected, target %+v, %v", got.Fleet.Connected, got.Target, err)
+		}
+		var first, last sample.Moment
+		for _, r := range records(t, dir) {
+			if c, ok := r.(*sample.Connect); ok {
+				if first == 0 {
+					first = c.Dialed
+				}
+				last = max(last, c.Dialed)
+			}
+		}
+		if ramp := time.Duration(last - first); ramp < 4400*time.Millisecond || ramp > 5*time.Second {
+			t.Errorf("450 connects took %v on S1, want 4.5s", ramp)
+		}
+		if stats := s.Stats(); stats.Throttled != 0 {
+			t.Errorf("the hub refused %d operations, want none", stats.Throttled)
+		}
+	})
+}
+
+// TestDirectCallsKeepToTheTier has 200 calls without a rate on S1, which takes
+// 40 a second.
+func TestDirectCallsKeepToTheTier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, strings.Replace(methodJob, "startTime: +1s", "via: direct", 1),
+			"target.iothub.tier=S1", "fleet.doors.devices=200", "jobs.lock.queryCondition=*", "jobs.lock.repeat.times=1")
+		s.provisions(t, sc, provision.Summary{Devices: 200, Created: 200}, nil)
+		got, _, err := s.run(t, sc)
+		if err != nil || got.Jobs[0].Succeeded != 200 || !hasText(got.Warnings, "job lock: its calls are held to 40/s") {
+			t.Fatalf("run: %d of 200 succeeded, warnings %q, %v", got.Jobs[0].Succeeded, got.Warnings, err)
+		}
+		if p99 := time.Duration(got.Jobs[0].Phases["total"].P99); p99 > 100*time.Millisecond {
+			t.Errorf("total p99 is %v: calls were due when the hub would not take them", p99)
+		}
+		if got.DurationSeconds < 5 {
+			t.Errorf("the run took %v s, want 5 s of calls at least", got.DurationSeconds)
+		}
+	})
+}
+
+// TestJobsReachNobodyElse has a neighbour on the hub whom a job matches.
+func TestJobsReachNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, methodJob, "jobs.lock.repeat.times=1")
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		if _, err := s.Client().CreateDevice(t.Context(), iothub.Device{DeviceID: "neighbour"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Client().PatchTwin(t.Context(), "neighbour", []byte(`{"tags":{"site":"north"}}`), "*"); err != nil {
+			t.Fatal(err)
+		}
+		var foreign *scheduler.ForeignError
+		got, _, err := s.run(t, sc)
+		if !errors.As(err, &foreign) || foreign.IDs[0] != "neighbour" || got.Jobs[0].Targeted != 0 || got.Verdict == report.Pass {
+			t.Errorf("run: %v, verdict %s, targeted %d; want a ForeignError of neighbour, and nobody targeted", err, got.Verdict, got.Jobs[0].Targeted)
+		}
+		for range s.Client().Jobs(t.Context(), "", "") {
+			t.Error("the hub has a job, want none")
+		}
+		allowed := s.scenario(t, methodJob, "jobs.lock.repeat.times=1", "target.iothub.allowForeignDevices=true")
+		if got, _, err := s.run(t, allowed); err != nil || got.Jobs[0].Offline != 1 || *got.Jobs[0].Extra != 1 {
+			t.Errorf("run that allows foreign devices: %v, %+v; want the neighbour offline and extra", err, got.Jobs[0])
+		}
+	})
+}
+
+// TestTransports closes ports and looks at what devices do.
+func TestTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, methodJob, "jobs.lock.repeat.times=1")
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		passes := func(transport, warning string, set ...string) {
+			t.Helper()
+			got, _, err := s.run(t, s.scenario(t, methodJob, append(set, "jobs.lock.repeat.times=1")...))
+			if err != nil || got.Target.Transport != transport || got.Fleet.Connected != 40 || got.Jobs[0].Succeeded == 0 || hasText(got.Warnings, "websocket") != (warning != "") || !hasText(append(got.Warnings, ""), warning) {
+				t.Errorf("%v, closed %v: %v over %s, %d connected, warnings %q; want 40 over %s, warning %q",
+					set, s.closed, err, got.Target.Transport, got.Fleet.Connected, got.Warnings, transport, warning)
+			}
+		}
+		fails := func(want string, set ...string) {
+			t.Helper()
+			_, _, err := s.run(t, s.scenario(t, methodJob, set...))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, closed %v: %v, want %q in it", set, s.closed, err, want)
+			}
+		}
+		passes("mqtt", "")
+		passes("websocket", "", "target.iothub.transport=websocket")
+		s.closed["hub.test:8883"] = true
+		passes("websocket", "devices connect by websocket: reach hub.test:8883 by mqtt: dial tcp: connection refused")
+		fails("hub hub.test: reach hub.test:8883 by mqtt: dial tcp: connection refused", "target.iothub.transport=mqtt")
+		fails("nobody is at other.test:8883", "target.iothub.gateway=other.test", "target.iothub.url=https://hub.test")
+		s.closed["hub.test:443"] = true
+		fails("connection refused")
+		clear(s.closed)
+		other, err := hub.NewCA()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.ca, other.PEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fails("failed to verify certificate") // whose word nothing else replaces
+	})
+}
+
+// TestRefusedConnectionStrings have a wrong key, or too little permission.
+func TestRefusedConnectionStrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		wrong := s.ConnectionString()
+		wrong.SharedAccessKey = iothub.Key("a key that the hub does not know")
+		src := strings.Replace(doors, "target: {embedded: {}}", "target: {iothub: {ca: '"+s.ca+"'}}", 1)
+		sc, err := scenarios.Parse("test.yaml", []byte(src), scenarios.Options{Getenv: func(string) (string, bool) { return wrong.Reveal(), true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = harness.ProvisionFleet(t.Context(), sc, s.options())
+		if err == nil || !strings.Contains(err.Error(), "does not take the policy iothubowner of the connection string") || strings.Contains(err.Error(), wrong.SharedAccessKey.Base64()) {
+			t.Errorf("ProvisionFleet() with a wrong key = %v", err)
+		}
+		_, _, err = s.run(t, sc)
+		if err == nil || !strings.Contains(err.Error(), "does not take the policy iothubowner") {
+			t.Errorf("Run() with a wrong key = %v", err)
+		}
+		o := harness.Options{FleetSecret: "short"}
+		if _, err := harness.Run(t.Context(), sc, &o); err == nil || !strings.Contains(err.Error(), "the fleet's secret has 5 bytes") {
+			t.Errorf("Run() with a short secret = %v", err)
+		}
+		bad := s.options()
+		bad.Secret = ""
+		if _, err := harness.ProvisionFleet(t.Context(), sc, bad); err == nil || !strings.Contains(err.Error(), "secret is missing") {
+			t.Errorf("ProvisionFleet() without a secret = %v", err)
+		}
+		if _, err := harness.ProvisionFleet(t.Context(), parse(t, doors), s.options()); !errors.Is(err, harness.ErrNoIoTHub) {
+			t.Errorf("ProvisionFleet() of an embedded hub = %v, want ErrNoIoTHub", err)
+		}
+	})
+}
+
+// TestProvisioningGoesOnAfterAnInterrupt interrupts it in the middle.
+func TestProvisioningGoesOnAfterAnInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, "", "target.iothub.tier=S1", "fleet.doors.devices=450")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		got, err := harness.ProvisionFleet(ctx, sc, s.options())
+		if !errors.Is(err, context.DeadlineExceeded) || got.Created != 200 {
+			t.Errorf("ProvisionFleet() interrupted after 100s = %+v, %v; want 200 made", got, err)
+		}
+		var missing *provision.NotProvisionedError
+		if _, _, err := s.run(t, sc); !errors.As(err, &missing) || missing.Missing != 250 {
+			t.Errorf("a run meanwhile: %v, want 250 missing", err)
+		}
+		s.provisions(t, sc, provision.Summary{Devices: 450, Created: 250, Unchanged: 200}, nil)
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		if got, err = harness.DeprovisionFleet(ctx, sc, s.options()); !errors.Is(err, context.DeadlineExceeded) || got.Deleted != 200 {
+			t.Errorf("DeprovisionFleet() interrupted after 100s = %+v, %v; want 200 deleted", got, err)
+		}
+		got, err = harness.DeprovisionFleet(t.Context(), sc, s.options())
+		if want := (provision.Summary{Devices: 450, Deleted: 250, Absent: 200}); err != nil || got != want {
+			t.Errorf("DeprovisionFleet() = %+v, %v; want %+v", got, err, want)
+		}
+	})
+}
+
+// TestALongRunRenewsItsTokens has its job three hours after its start.
+func TestALongRunRenewsItsTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		sc := s.scenario(t, strings.Replace(methodJob, "startTime: +1s", "startTime: +3h", 1), "jobs.lock.repeat.times=1")
+		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+		o := harness.Options{FleetSecret: fleetSecret, Out: filepath.Join(t.TempDir(), "out")}
+		harness.SetNetwork(&o, s.network)
+		harness.SetWakes(&o, func(ctx context.Context, _ *sample.Clock, _ func(sample.Wake, time.Duration)) error {
+			<-ctx.Done() // ten million wakes would show nothing here
+			return nil
+		})
+		result, err := harness.Run(t.Context(), sc, &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := &result.Report.Summary
+		if got.Jobs[0].Succeeded == 0 || got.Jobs[0].Succeeded != got.Jobs[0].Targeted || got.Fleet.Reconnects < 3*40 {
+			t.Errorf("%d of %d succeeded, %d reconnects; want all, and each device with a new token three times at least",
+				got.Jobs[0].Succeeded, got.Jobs[0].Targeted, got.Fleet.Reconnects)
+		}
+		if len(got.Fleet.Errors) != 0 {
+			t.Errorf("connects failed: %v", got.Fleet.Errors)
+		}
+	})
+}
+
+// TestActiveJobsOfOthers has a job of somebody else's in the one place that S1
+// has for active jobs, for a minute or for an hour.
+func TestActiveJobsOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		theirs time.Duration
+		fault  string
+	}{{time.Minute, ""}, {time.Hour, "the hub had no place for another active job"}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startStandIn(t, hub.Options{Tier: hub.S1, Units: 1})
+			sc := s.scenario(t, methodJob, "jobs.lock.repeat.times=1", "target.iothub.tier=S1")
+			s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
+			_, err := s.Client().CreateJob(t.Context(), iothub.JobRequest{
+				JobID: "theirs", Type: iothub.JobMethod, CloudToDeviceMethod: &iothub.Method{MethodName: "x"},
+				QueryCondition: "deviceId = 'nobody'", StartTime: iothub.Time{Time: time.Now().Add(c.theirs)}, MaxExecutionTimeInSeconds: 10,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := s.run(t, sc)
+			switch {
+			case c.fault == "" && (err != nil || got.Jobs[0].Succeeded == 0):
+				t.Errorf("theirs ends in %v: %v, %+v; want ours to wait", c.theirs, err, got.Jobs[0])
+			case c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)):
+				t.Errorf("theirs ends in %v: %v, want %q in it", c.theirs, err, c.fault)
+			}
+		})
+	}
+}
