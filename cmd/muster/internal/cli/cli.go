@@ -93,7 +93,7 @@ failed or had no data, 104 bad scenario, 105 interrupted, 110 the run is invalid
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
 	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newHub(stdio), newReport(stdio),
-		newDevice(stdio), newJob(stdio), newVersion(stdio))
+		newDevice(stdio), newJob(stdio), newFleet(stdio), newVersion(stdio))
 	return root
 }
 

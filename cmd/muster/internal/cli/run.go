@@ -33,8 +33,12 @@ func newRun(stdio Stdio) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a scenario and report",
-		Long: `Run a scenario: bring up the embedded hub, connect the fleet, fire the jobs, write the
-results folder and print the verdict.
+		Long: `Run a scenario: bring up the embedded hub, or reach the IoT hub of target.iothub, connect the
+fleet, fire the jobs, write the results folder and print the verdict.
+
+On an IoT hub the fleet must be there (muster fleet provision), and its secret in
+$` + secretVariable + `. A job that matches devices which are not of the fleet is refused,
+with 104.
 
 The first interrupt drains: nothing more is begun, what has begun is awaited for --drain,
 and the results are written. A second one kills.`,
@@ -77,6 +81,9 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return err
 	}
 	printWarnings(stdio.Err, s.Warnings)
+	if opts.FleetSecret, err = fleetSecret(s); err != nil {
+		return err
+	}
 	if e := s.Target.Embedded; !flags.inProcess && e != nil && e.Transport != scenarios.Memory { // memory reaches no other process
 		opts.StartHub = startSelf(stdio.Err, flags.verbose)
 	}
@@ -85,13 +92,13 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	result, err := harness.Run(ctx, s, opts)
 	show.close()
 	if result == nil || result.Report == nil {
-		return err
+		return remoteStatus(err, file)
 	}
 	if werr := printReport(result.Report, stdio); werr != nil {
 		return errors.Join(err, werr)
 	}
 	if err != nil {
-		return withStatus(exitFailed, err)
+		return remoteStatus(err, file)
 	}
 	return verdictStatus(result.Report.Summary.Verdict)
 }
