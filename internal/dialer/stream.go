@@ -46,9 +46,10 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
-// ended returns the peer's farewell as the end of the stream.
+// ended returns the end of the connection, with or without a farewell, as that
+// of the stream: MQTT has its own.
 func ended(err error) error {
-	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure) {
 		return io.EOF
 	}
 	return err
@@ -69,6 +70,14 @@ func (s *stream) Close() error {
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	_ = s.WriteControl(websocket.CloseMessage, bye, time.Now().Add(farewell)) // it is over either way
 	return s.Conn.Close()
+}
+
+// SetWriteDeadline sets the deadline of writes, which a WebSocket keeps without
+// a lock.
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.Conn.SetWriteDeadline(t)
 }
 
 // SetDeadline sets both deadlines.
