@@ -104,9 +104,6 @@ func (p *provisioner) removeSome(ctx context.Context, part []int, etags map[int]
 	for n, i := range part {
 		entries[n] = iothub.BulkEntry{ID: p.Fleet.Identity(i).ID, ETag: etags[i], ImportMode: iothub.ImportDeleteIfMatch}
 	}
-	if err := p.meters.registry.wait(ctx, len(entries)); err != nil {
-		return err
-	}
 	result, err := p.Client.Bulk(ctx, entries)
 	if err != nil {
 		return err

@@ -146,9 +146,6 @@ func (p *provisioner) createSome(ctx context.Context, part []int) (exist []int, 
 	for n, i := range part {
 		entries[n] = p.entry(i)
 	}
-	if err := p.meters.registry.wait(ctx, len(entries)); err != nil {
-		return nil, err
-	}
 	result, err := p.Client.Bulk(ctx, entries)
 	if err != nil {
 		return nil, err
@@ -252,12 +249,16 @@ func (p *provisioner) settle(ctx context.Context, made []int) error {
 	return nil
 }
 
-// each calls do for parts of devices that fit one bulk call.
+// each calls do for parts of devices that fit one bulk call, in order, each
+// when it is its turn.
 func (p *provisioner) each(ctx context.Context, devices []int, do func(context.Context, []int) error) error {
 	calls, calling := errgroup.WithContext(ctx)
 	calls.SetLimit(atOnce)
 	for first := 0; first < len(devices) && calling.Err() == nil; first += iothub.MaxBulk {
 		part := devices[first:min(first+iothub.MaxBulk, len(devices))]
+		if p.meters.registry.wait(calling, len(part)) != nil {
+			break // calling has ended, and says why
+		}
 		calls.Go(func() error { return do(calling, part) })
 	}
 	if err := calls.Wait(); err != nil {

@@ -195,15 +195,17 @@ type stepLines struct {
 
 	mu    sync.Mutex // guards the fields below, and keeps lines whole
 	step  string
+	moved bool // something of the step was shown as done
 	shown time.Time
 }
 
 func (l *stepLines) observe(step string, done, total int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if step == l.step && done < total && time.Since(l.shown) < stepsEvery {
+	begun := step == l.step && l.moved
+	if begun && done < total && time.Since(l.shown) < stepsEvery {
 		return
 	}
-	l.step, l.shown = step, time.Now()
+	l.step, l.moved, l.shown = step, done > 0, time.Now()
 	fmt.Fprintf(l.w, "%s: %d of %d\n", step, done, total)
 }

@@ -38,7 +38,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	p := &process{cmd: exec.Command(path, args[2:]...), done: make(chan error, 1)}
 	p.cmd.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"PATH", "HOME", "IOTHUB_CONNECTION_STRING", "IOTHUB_DEVICE_CONNECTION_STRING", "MUSTER_URL"} {
+	for _, name := range []string{"PATH", "HOME", "IOTHUB_CONNECTION_STRING", "IOTHUB_DEVICE_CONNECTION_STRING", "MUSTER_URL", "MUSTER_FLEET_SECRET", "GATEWAY", "WSPORT", "URL"} {
 		if value := ts.Getenv(name); value != "" {
 			p.cmd.Env = append(p.cmd.Env, name+"="+value)
 		}
