@@ -45,6 +45,7 @@ type remote struct {
 	tls    *tls.Config
 	below  network
 	limits *quota.Limits // nil without a tier
+	clocks clockWatch
 	logger *slog.Logger
 }
 
@@ -86,8 +87,8 @@ func trust(file string) (*tls.Config, error) {
 	return config, nil
 }
 
-// client returns a client of the REST side and what closes it. A paced one
-// waits for its turn by the hub's tier.
+// client returns a client of the REST side and what closes it. The paced one,
+// which is the run's, waits for its turn by the hub's tier and watches its clock.
 func (r *remote) client(retry iothub.RetryOptions, timeout time.Duration, paced bool) (*iothub.Client, func(), error) {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: r.below, TLSClientConfig: r.tls.Clone(), TLSHandshakeTimeout: 10 * time.Second,
@@ -99,8 +100,9 @@ func (r *remote) client(retry iothub.RetryOptions, timeout time.Duration, paced 
 		transport.Proxy = nil
 	}
 	opts := &iothub.ClientOptions{BaseURL: r.target.URL, Transport: transport, Retry: retry, Timeout: timeout, Logger: r.logger}
-	if paced && r.limits != nil {
-		opts.Transport = newPaced(transport, r.limits)
+	if paced {
+		r.clocks.below = transport
+		opts.Transport = newPaced(&r.clocks, r.limits)
 	}
 	client, err := iothub.NewClient(r.cs, opts)
 	if err != nil {

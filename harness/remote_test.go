@@ -145,7 +145,11 @@ func TestAFleetOnAHubThatIsNotOurs(t *testing.T) {
 		if err != nil || got.Verdict != report.Pass {
 			t.Fatalf("verdict %s %v, error %v; want pass", got.Verdict, got.Reasons, err)
 		}
-		want := report.Target{Kind: "iothub", HostName: "hub.test", Transport: "mqtt"}
+		ahead := got.Target.ClockAhead
+		if ahead == nil || ahead.Min > 0 || ahead.Max < 0 || ahead.Max-ahead.Min > report.Millis(time.Second) {
+			t.Errorf("the hub's clock is ahead by %+v; want bounds around 0, a second apart at most", ahead)
+		}
+		want := report.Target{Kind: "iothub", HostName: "hub.test", Transport: "mqtt", ClockAhead: ahead}
 		if got.Target != want || got.Hub != nil {
 			t.Errorf("target %+v, hub %+v; want %+v, and no account of the hub", got.Target, got.Hub, want)
 		}

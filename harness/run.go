@@ -216,6 +216,9 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 
 func (r *run) makeReport() (*report.Report, error) {
 	r.header.EndedAt = r.clock.Time(r.clock.Now())
+	if r.remote != nil {
+		r.header.Target.ClockAhead = r.remote.clocks.ahead()
+	}
 	if err := report.WriteRun(r.opts.Out, r.header); err != nil {
 		return nil, err
 	}

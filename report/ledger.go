@@ -182,12 +182,20 @@ func addWarnings(s *Summary) {
 			}
 		}
 		if j.Via == "hub" && s.Target.Kind != "embedded" {
-			j.warn("the hub is on another host: phases from due carry the difference of two clocks")
+			j.warn("the hub is on another host: phases from due carry the difference of two clocks%s", s.Target.ClockAhead.text())
 		}
 		if len(s.Thresholds) > 0 && !readsJob(s.Thresholds, j.Name) {
 			j.warn("no threshold reads this job")
 		}
 	}
+}
+
+// text says how far apart the clocks are, if that is known.
+func (c *ClockAhead) text() string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf(", the hub's being %s to %s ahead", short(c.Min), short(c.Max))
 }
 
 func readsJob(thresholds []Threshold, job string) bool {

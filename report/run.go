@@ -57,6 +57,15 @@ type Target struct {
 	JobRate   float64 `json:"jobRate,omitempty"` // executions a second that the embedded hub dispatches; 0 = unlimited
 	Tier      string  `json:"tier,omitempty"`    // whose quotas the embedded hub kept, or muster kept to on an iothub; absent = none
 	Units     int     `json:"units,omitempty"`   // of the tier
+
+	ClockAhead *ClockAhead `json:"clockAhead,omitempty"` // absent if the hub is on this host, or did not tell
+}
+
+// ClockAhead says how far the clock of a hub elsewhere is ahead of this host's:
+// at least Min, at most Max. Negative is behind.
+type ClockAhead struct {
+	Min Millis `json:"min"`
+	Max Millis `json:"max"`
 }
 
 // Group is a named part of the fleet.
