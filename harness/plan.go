@@ -188,7 +188,7 @@ const (
 	generatorDeviceBytes = 42 << 10
 	hubDeviceBytes       = 9 << 10
 	memoryDeviceBytes    = 49 << 10 // both in one process, without sockets
-	tlsDeviceBytes       = 30 << 10 // TLS, on top of a generator's device
+	tlsDeviceBytes       = 16 << 10 // TLS, on top of a generator's device
 )
 
 // needs compares what the run needs with what the host gives.

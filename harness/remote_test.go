@@ -478,6 +478,9 @@ func TestRefusedConnectionStrings(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "does not take the policy iothubowner") {
 			t.Errorf("Run() with a wrong key = %v", err)
 		}
+		if err := servicePolicySuffices(t, s); err != nil {
+			t.Error(err)
+		}
 		o := harness.Options{FleetSecret: "short"}
 		if _, err := harness.Run(t.Context(), sc, &o); err == nil || !strings.Contains(err.Error(), "the fleet's secret has 5 bytes") {
 			t.Errorf("Run() with a short secret = %v", err)
@@ -491,6 +494,33 @@ func TestRefusedConnectionStrings(t *testing.T) {
 			t.Errorf("ProvisionFleet() of an embedded hub = %v, want ErrNoIoTHub", err)
 		}
 	})
+}
+
+// servicePolicySuffices provisions as iothubowner and runs with the policy
+// service, which cannot provision.
+func servicePolicySuffices(t *testing.T, s *standIn) error {
+	t.Helper()
+	s.provisions(t, s.scenario(t, bothWays), provision.Summary{Devices: 40, Created: 40}, nil)
+	service, ok := s.PolicyConnectionString("service")
+	if !ok {
+		t.Fatal("the hub has no policy service")
+	}
+	src := strings.Replace(doors, "target: {embedded: {}}", "target: {iothub: {ca: '"+s.ca+"'}}", 1) + bothWays
+	sc, err := scenarios.Parse("test.yaml", []byte(src), scenarios.Options{Getenv: func(string) (string, bool) { return service.Reveal(), true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := s.run(t, sc); err != nil || got.Verdict != report.Pass {
+		return fmt.Errorf("run with the policy service: %s, %w", got.Verdict, err)
+	}
+	more, err := scenarios.Parse("test.yaml", []byte(src), scenarios.Options{Devices: 41, Getenv: func(string) (string, bool) { return service.Reveal(), true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := harness.ProvisionFleet(t.Context(), more, s.options()); err == nil || !strings.Contains(err.Error(), "does not take the policy service") {
+		return fmt.Errorf("ProvisionFleet() with the policy service = %w", err)
+	}
+	return nil
 }
 
 // TestProvisioningGoesOnAfterAnInterrupt interrupts it in the middle.

@@ -11,7 +11,7 @@ import (
 
 const (
 	pollMin = 250 * time.Millisecond // between two looks at a job's status
-	pollMax = time.Second // the default of Options.PollTime
+	pollMax = time.Second            // the default of Options.PollTime
 
 	cancelWait = 2 * time.Second // what a cancellation may take of the drain
 )

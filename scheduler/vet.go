@@ -40,7 +40,7 @@ func (e *ForeignError) Error() string {
 	if e.Count > len(e.IDs) {
 		more = ", …"
 	}
-	return fmt.Sprintf("job %s %s %d devices that are not of this fleet: %s%s", e.Job, did, e.Count, strings.Join(e.IDs, ", "), more)
+	return fmt.Sprintf("job %s %s devices that are not of this fleet, %d: %s%s", e.Job, did, e.Count, strings.Join(e.IDs, ", "), more)
 }
 
 // foreigners returns an error if there are ids that are not of the fleet.

@@ -30,7 +30,7 @@ func (e *ForeignError) Error() string {
 	if e.Count > len(e.IDs) {
 		more = ", …"
 	}
-	return fmt.Sprintf("%d devices of the hub have ids of this fleet and were not made for it with this secret: %s%s; "+
+	return fmt.Sprintf("devices of the hub have ids of this fleet and were not made for it with this secret, %d: %s%s; "+
 		"they are left alone: give the fleet other ids, or use the name and the secret that they were made with", e.Count, strings.Join(e.IDs, ", "), more)
 }
 
