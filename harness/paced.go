@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"muster/internal/quota"
 	"muster/iothub"
@@ -18,37 +17,15 @@ import (
 // is the hub's work, not its queue.
 
 // pacer has a meter for each kind of operation; nil meters wait for nothing.
-type pacer struct{ connects, queries, jobs, methods, reads, updates *meter }
-
-type meter struct{ quota *quota.Meter }
+type pacer struct{ connects, queries, jobs, methods, reads, updates *quota.Meter }
 
 func newPacer(l *quota.Limits) pacer {
 	if l == nil {
 		return pacer{}
 	}
-	of := func(l quota.Limit) *meter { return &meter{quota.NewMeter(l, quota.Shape{Burst: l.Count})} }
 	return pacer{
-		connects: of(l.Connects), queries: of(l.Queries), jobs: of(l.Jobs), methods: of(l.Methods),
-		reads: of(l.TwinReads), updates: of(l.TwinUpdates),
-	}
-}
-
-// wait waits for the turn of n operations.
-func (m *meter) wait(ctx context.Context, n int) error {
-	if m == nil {
-		return nil
-	}
-	turn, err := m.quota.Take(time.Now(), n)
-	if err != nil || turn == 0 {
-		return err
-	}
-	timer := time.NewTimer(turn)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		connects: quota.Paced(l.Connects), queries: quota.Paced(l.Queries), jobs: quota.Paced(l.Jobs),
+		methods: quota.Paced(l.Methods), reads: quota.Paced(l.TwinReads), updates: quota.Paced(l.TwinUpdates),
 	}
 }
 
@@ -62,14 +39,14 @@ func newPaced(below http.RoundTripper, l *quota.Limits) paced { return paced{bel
 
 func (p paced) RoundTrip(r *http.Request) (*http.Response, error) {
 	m, n := p.meter(r)
-	if err := m.wait(r.Context(), n); err != nil {
+	if err := m.Wait(r.Context(), n); err != nil {
 		return nil, err
 	}
 	return p.below.RoundTrip(r)
 }
 
 // meter returns what a request is metered by, and how much it takes.
-func (p paced) meter(r *http.Request) (*meter, int) {
+func (p paced) meter(r *http.Request) (*quota.Meter, int) {
 	path := r.URL.Path
 	switch {
 	case strings.HasSuffix(path, "/devices/query"):

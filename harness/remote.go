@@ -185,7 +185,7 @@ func (r *remote) hub(ctx context.Context) (h *Hub, t dialer.Transport, instead, 
 	return &Hub{
 		ConnectionString: r.cs,
 		Dial: func(ctx context.Context) (net.Conn, error) {
-			if err := pace.connects.wait(ctx, 1); err != nil {
+			if err := pace.connects.Wait(ctx, 1); err != nil {
 				return nil, err
 			}
 			return d.Dial(ctx, t, fleet.Dialing(ctx))

@@ -85,7 +85,7 @@ func (p *provisioner) claim(ctx context.Context, found *findings) error {
 // by its key, or by the mark that its twin had. It notes what differs.
 func (p *provisioner) read(ctx context.Context, f *finding) (ours bool, err error) {
 	id := p.Fleet.Identity(f.index).ID
-	if err := p.meters.registry.wait(ctx, 1); err != nil {
+	if err := p.meters.registry.Wait(ctx, 1); err != nil {
 		return false, err
 	}
 	device, err := p.Client.Device(ctx, id)
@@ -110,7 +110,7 @@ func (p *provisioner) claimLate(ctx context.Context, exist []int, found *finding
 	var others []string
 	for _, i := range exist {
 		id := p.Fleet.Identity(i).ID
-		if err := p.meters.reads.wait(ctx, 1); err != nil {
+		if err := p.meters.reads.Wait(ctx, 1); err != nil {
 			return err
 		}
 		twin, err := p.Client.Twin(ctx, id)

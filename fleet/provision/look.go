@@ -124,7 +124,7 @@ func (p *provisioner) query(devices []int) (sql string, n int) {
 }
 
 func (p *provisioner) ask(ctx context.Context, sql string, found *findings, show func(int, *iothub.Twin)) error {
-	if err := p.meters.queries.wait(ctx, 1); err != nil {
+	if err := p.meters.queries.Wait(ctx, 1); err != nil {
 		return err
 	}
 	for row, err := range p.Client.Query(ctx, sql, iothub.MaxPage) {

@@ -8,30 +8,18 @@ import (
 	"muster/internal/quota"
 )
 
-// meters pace requests by what a hub's tier takes; without one they wait for
+// meters pace requests by what a hub's tier takes; those that are nil wait for
 // nothing.
-type meters struct{ registry, queries, reads, updates meter }
-
-type meter struct{ *quota.Meter }
+type meters struct{ registry, queries, reads, updates *quota.Meter }
 
 func newMeters(l *quota.Limits) meters {
 	if l == nil {
 		return meters{}
 	}
-	of := func(l quota.Limit) meter { return meter{quota.NewMeter(l, quota.Shape{Burst: l.Count})} }
-	return meters{registry: of(l.Registry), queries: of(l.Queries), reads: of(l.TwinReads), updates: of(l.TwinUpdates)}
-}
-
-// wait waits for the turn of n operations.
-func (m meter) wait(ctx context.Context, n int) error {
-	if m.Meter == nil {
-		return ctx.Err()
+	return meters{
+		registry: quota.Paced(l.Registry), queries: quota.Paced(l.Queries),
+		reads: quota.Paced(l.TwinReads), updates: quota.Paced(l.TwinUpdates),
 	}
-	turn, err := m.Take(time.Now(), n)
-	if err != nil {
-		return err // never: there is no bound
-	}
-	return sleep(ctx, turn)
 }
 
 // sleep waits, and returns why if not for the whole time.

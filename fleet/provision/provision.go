@@ -205,7 +205,7 @@ func (p *provisioner) update(ctx context.Context, found *findings) (int, error) 
 func (p *provisioner) updateOne(ctx context.Context, f *finding) error {
 	id := p.Fleet.Identity(f.index)
 	if f.identity {
-		if err := p.meters.registry.wait(ctx, 1); err != nil {
+		if err := p.meters.registry.Wait(ctx, 1); err != nil {
 			return err
 		}
 		device := iothub.Device{DeviceID: id.ID, ETag: f.deviceETag, Status: iothub.StatusEnabled, Authentication: p.authentication(id.ID)}
@@ -216,7 +216,7 @@ func (p *provisioner) updateOne(ctx context.Context, f *finding) error {
 	if !f.twin {
 		return nil
 	}
-	if err := p.meters.updates.wait(ctx, 1); err != nil {
+	if err := p.meters.updates.Wait(ctx, 1); err != nil {
 		return err
 	}
 	_, err := p.Client.ReplaceTwin(ctx, id.ID, iothub.NewTwinPatch(p.tags(&id), id.Desired), f.etag)
@@ -256,7 +256,7 @@ func (p *provisioner) each(ctx context.Context, devices []int, do func(context.C
 	calls.SetLimit(atOnce)
 	for first := 0; first < len(devices) && calling.Err() == nil; first += iothub.MaxBulk {
 		part := devices[first:min(first+iothub.MaxBulk, len(devices))]
-		if p.meters.registry.wait(calling, len(part)) != nil {
+		if p.meters.registry.Wait(calling, len(part)) != nil {
 			break // calling has ended, and says why
 		}
 		calls.Go(func() error { return do(calling, part) })

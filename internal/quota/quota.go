@@ -4,7 +4,7 @@
 // # Concurrency
 //
 // A Meter may be used from many goroutines at once. It owns neither a goroutine nor a clock: whoever takes from it says
-// what time it is, and waits.
+// what time it is, and waits, or lets Wait do both.
 package quota
 
 import (
