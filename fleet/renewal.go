@@ -54,10 +54,11 @@ func (s *session) password(id string) string {
 	return t.text
 }
 
-// armRenewalLocked lets the session end when its token is to be renewed.
+// armRenewalLocked lets the session end when its token is to be renewed. What
+// the timer does is a task of the fleet's, which Run joins.
 func (s *session) armRenewalLocked() {
 	if s.token != nil {
-		s.renewal = time.AfterFunc(time.Until(s.token.renewAt), s.renew)
+		s.renewal = time.AfterFunc(time.Until(s.token.renewAt), func() { s.fleet.tasks.start(s.renew) })
 	}
 }
 

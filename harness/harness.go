@@ -1,5 +1,7 @@
 // Package harness is one run from start to end: the hub is brought up, the
-// fleet registered and connected, the jobs fired, and the report written.
+// fleet registered and connected, the jobs fired, and the report written. A hub
+// that is not muster's own is reached instead, and its fleet made beforehand by
+// ProvisionFleet.
 //
 // Run is the API for programs that want a load test without the command line:
 // it takes a scenario and gives back the folder of results and the report.

@@ -92,7 +92,8 @@ func trust(file string) (*tls.Config, error) {
 func (r *remote) client(retry iothub.RetryOptions, timeout time.Duration, paced bool) (*iothub.Client, func(), error) {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: r.below, TLSClientConfig: r.tls.Clone(), TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+		MaxIdleConnsPerHost: 4096, // one for each direct call in flight
+		IdleConnTimeout:     90 * time.Second, DisableCompression: true,
 	}
 	if r.below == nil {
 		transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
