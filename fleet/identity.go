@@ -41,6 +41,9 @@ func (f *Fleet) Identity(i int) Identity {
 	}
 }
 
+// ID returns the id of device i, which must be below Len.
+func (f *Fleet) ID(i int) string { return f.id(uint32(i)) }
+
 // Index returns the device of an id.
 func (f *Fleet) Index(id string) (device uint32, ok bool) { return f.ids.find(f, id) }
 

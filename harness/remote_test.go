@@ -269,6 +269,14 @@ func TestJobsReachNobodyElse(t *testing.T) {
 	})
 }
 
+// TestScenariosKeepTheMarkFree: rooms that may not know each other have one
+// name for it.
+func TestScenariosKeepTheMarkFree(t *testing.T) {
+	if scenarios.MarkTag != provision.MarkTag {
+		t.Errorf("scenarios keep the tag %q free, fleets are marked with %q", scenarios.MarkTag, provision.MarkTag)
+	}
+}
+
 // TestTransports closes ports and looks at what devices do.
 func TestTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

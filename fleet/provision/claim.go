@@ -70,7 +70,7 @@ func (p *provisioner) claim(ctx context.Context, found *findings) error {
 			if ours {
 				found.own = append(found.own, f)
 			} else {
-				others = append(others, p.Fleet.Identity(f.index).ID)
+				others = append(others, p.Fleet.ID(f.index))
 			}
 			return nil
 		})
@@ -84,7 +84,7 @@ func (p *provisioner) claim(ctx context.Context, found *findings) error {
 // read reads a device's identity and reports whether the device is muster's:
 // by its key, or by the mark that its twin had. It notes what differs.
 func (p *provisioner) read(ctx context.Context, f *finding) (ours bool, err error) {
-	id := p.Fleet.Identity(f.index).ID
+	id := p.Fleet.ID(f.index)
 	if err := p.meters.registry.Wait(ctx, 1); err != nil {
 		return false, err
 	}
@@ -109,7 +109,7 @@ func (p *provisioner) read(ctx context.Context, f *finding) (ours bool, err erro
 func (p *provisioner) claimLate(ctx context.Context, exist []int, found *findings) error {
 	var others []string
 	for _, i := range exist {
-		id := p.Fleet.Identity(i).ID
+		id := p.Fleet.ID(i)
 		if err := p.meters.reads.Wait(ctx, 1); err != nil {
 			return err
 		}

@@ -40,6 +40,9 @@ func Deprovision(ctx context.Context, o Options) (Summary, error) {
 		if err := p.remove(ctx, doomed, deleted, &s); err != nil {
 			return s, err
 		}
+		if len(doomed) > 0 {
+			limit = time.Now().Add(p.Settle) // it goes on
+		}
 		if len(doomed)+lagging == 0 {
 			s.Absent = s.Devices - s.Deleted - foreigners(others)
 			return s, others
@@ -102,7 +105,7 @@ func (p *provisioner) remove(ctx context.Context, doomed []finding, deleted map[
 func (p *provisioner) removeSome(ctx context.Context, part []int, etags map[int]string) error {
 	entries := make([]iothub.BulkEntry, len(part))
 	for n, i := range part {
-		entries[n] = iothub.BulkEntry{ID: p.Fleet.Identity(i).ID, ETag: etags[i], ImportMode: iothub.ImportDeleteIfMatch}
+		entries[n] = iothub.BulkEntry{ID: p.Fleet.ID(i), ETag: etags[i], ImportMode: iothub.ImportDeleteIfMatch}
 	}
 	result, err := p.Client.Bulk(ctx, entries)
 	if err != nil {
@@ -139,7 +142,7 @@ func Check(ctx context.Context, o Options) error {
 		return err
 	}
 	if absent := found.absent(); len(absent) > 0 {
-		return &NotProvisionedError{Missing: len(absent), Devices: p.Fleet.Len(), First: p.Fleet.Identity(absent[0]).ID}
+		return &NotProvisionedError{Missing: len(absent), Devices: p.Fleet.Len(), First: p.Fleet.ID(absent[0])}
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (p *provisioner) query(devices []int) (sql string, n int) {
 		if n > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString("'" + strings.ReplaceAll(p.Fleet.Identity(devices[n]).ID, "'", `\'`) + "'")
+		b.WriteString("'" + strings.ReplaceAll(p.Fleet.ID(devices[n]), "'", `\'`) + "'")
 		n++
 	}
 	return b.String() + "]", n

@@ -240,7 +240,7 @@ func (p *provisioner) settle(ctx context.Context, made []int) error {
 		}
 		if time.Now().After(limit) {
 			return fmt.Errorf("the devices are made, but after %v the hub's queries do not see %d of them, such as %s; run the same command again later",
-				p.Settle, len(made), p.Fleet.Identity(made[0]).ID)
+				p.Settle, len(made), p.Fleet.ID(made[0]))
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"muster/fleet/provision"
 	"muster/hub"
 	"muster/hub/hubtest"
+	"muster/internal/quota"
 	"muster/internal/template"
 	"muster/iothub"
 )
@@ -165,6 +166,22 @@ func TestQueriesLag(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "after 10s the hub's queries do not see 250 of them, such as door-0") || got.Created != 250 {
 			t.Errorf("Provision() with less patience = %+v, %v", got, err)
 		}
+	})
+}
+
+// TestDeletingLongAndLagging takes longer to delete than queries may lag.
+func TestDeletingLongAndLagging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, o := start(t, 450, "door-{index}", 30*time.Second)
+		limits, err := quota.For(quota.S1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Limits, o.Settle = &limits, 40*time.Second
+		got, err := provision.Provision(t.Context(), o)
+		does(t, "Provision()", got, err, provision.Summary{Devices: 450, Created: 450})
+		got, err = provision.Deprovision(t.Context(), o)
+		does(t, "Deprovision()", got, err, provision.Summary{Devices: 450, Deleted: 450})
 	})
 }
 

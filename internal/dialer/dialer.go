@@ -36,8 +36,10 @@ const (
 	webSocketProtocol = "mqtt"
 )
 
-// tryTimeout bounds an attempt to find out whether a hub can be reached.
-const tryTimeout = 10 * time.Second
+const (
+	tryTimeout       = 10 * time.Second // to find out whether a hub can be reached
+	handshakeTimeout = 30 * time.Second // of a WebSocket
+)
 
 // Options are where a hub is.
 type Options struct {
@@ -106,11 +108,26 @@ func (d *Dialer) config(addr, device string) *tls.Config {
 }
 
 func (d *Dialer) dialWebSocket(ctx context.Context, device string) (net.Conn, error) {
+	stop := func() bool { return true }
 	dialer := websocket.Dialer{
-		Proxy: d.proxy, NetDialContext: d.opts.Network, TLSClientConfig: d.config(d.opts.WebSocket, device),
+		// Once it is connected the handshake heeds deadlines alone.
+		NetDialContext: func(dialing context.Context, network, addr string) (net.Conn, error) {
+			below, err := d.opts.Network(dialing, network, addr)
+			if err == nil {
+				stop = context.AfterFunc(ctx, func() { _ = below.Close() }) // nobody waits for it any more
+			}
+			return below, err
+		},
+		Proxy: d.proxy, HandshakeTimeout: handshakeTimeout, TLSClientConfig: d.config(d.opts.WebSocket, device),
 		Subprotocols: []string{webSocketProtocol}, ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &d.buffers,
 	}
 	ws, answer, err := dialer.DialContext(ctx, "wss://"+d.opts.WebSocket+webSocketPath, nil)
+	if !stop() {
+		if err == nil {
+			_ = ws.Close() // nobody has used it
+		}
+		return nil, context.Cause(ctx)
+	}
 	if answer != nil && errors.Is(err, websocket.ErrBadHandshake) {
 		return nil, fmt.Errorf("websocket: the hub answers %s", answer.Status)
 	}

@@ -183,6 +183,51 @@ func TestWebSocketsThatAreNone(t *testing.T) {
 	}
 }
 
+// TestASilentServerEndsWithItsContext waits for an answer that never comes, as
+// a device does: until it is told, without a deadline.
+func TestASilentServerEndsWithItsContext(t *testing.T) {
+	for _, transport := range []dialer.Transport{dialer.MQTT, dialer.WebSocket} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memnet.Listen("silent")
+			var accepting sync.WaitGroup
+			accepting.Go(func() {
+				if c, err := l.Accept(); err == nil {
+					_, _ = io.Copy(io.Discard, c)
+				}
+			})
+			defer accepting.Wait()
+			defer l.Close()
+			d := dialer.New(dialer.Options{MQTT: mqttAddr, WebSocket: wsAddr, Network: places{mqttAddr: l, wsAddr: l}.dial})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			over := errors.New("over")
+			defer time.AfterFunc(5*time.Second, func() { cancel(over) }).Stop()
+			began := time.Now()
+			if _, err := d.Dial(ctx, transport, "dev1"); err == nil || time.Since(began) != 5*time.Second {
+				t.Errorf("Dial(%s) = %v after %v, want it to end after 5s", transport, err, time.Since(began))
+			}
+		})
+	}
+	entered, done := make(chan struct{}), make(chan struct{})
+	serving(t, func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-done
+	}, func(d *dialer.Dialer) {
+		defer close(done)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		over := errors.New("over")
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			<-entered
+			cancel(over)
+		})
+		defer waiting.Wait()
+		if _, err := d.Dial(ctx, dialer.WebSocket, "dev1"); !errors.Is(err, over) {
+			t.Errorf("Dial() of a WebSocket that is never answered = %v, want over", err)
+		}
+	})
+}
+
 // TestWebSocketBreaches holds a peer's fault on each line.
 func TestWebSocketBreaches(t *testing.T) {
 	for _, c := range []struct {
