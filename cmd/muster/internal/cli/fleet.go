@@ -62,8 +62,8 @@ properties are brought back to what the scenario says; those that are so already
 It ends when the hub's queries see the whole fleet. After an interrupt, the same command goes on.
 
 Exit status: 0 the fleet is there, 1 it could not be made, 2 wrong usage or no secret, 104 the
-scenario is bad or an id is that of somebody else's device (then nothing was changed), 105
-interrupted.`,
+scenario is bad or an id is that of somebody else's device, which is left (nothing is changed
+if queries show it beforehand), 105 interrupted.`,
 		Args: cobra.ExactArgs(1),
 	}
 	flags.register(cmd.Flags())
