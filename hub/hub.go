@@ -215,7 +215,9 @@ func (h *Hub) serveHTTP(l net.Listener, handler http.Handler) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-		ConnContext: func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, serviceConn{}, nc) },
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, serviceConn{}, nc)
+		},
 		ConnState: func(nc net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:

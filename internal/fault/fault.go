@@ -136,7 +136,7 @@ func (f *Fault) Resolved() Fault {
 	if parts := Parts(f.Kind); r.Part == "" && len(parts) > 0 {
 		r.Part = parts[0]
 	}
-	if r.Share == 0 {
+	if r.Share == 0 && r.Kind != Restart {
 		r.Share = 1
 	}
 	if r.Kind == Latency {
