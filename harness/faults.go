@@ -62,9 +62,11 @@ func (f *faults) start(ctx context.Context) error {
 }
 
 // run sets each other fault when it is due, counted from now, and records each
-// end that it can foresee. It returns when nothing is left to do, when ctx ends,
-// or when a fault cannot be set.
-func (f *faults) run(ctx context.Context) error {
+// end that it can foresee. It returns when nothing is left to do, when due ends,
+// or when a fault cannot be set. A request that is under way when due ends is
+// cut by the end of life only: a fault that ends the last job has begun all the
+// same.
+func (f *faults) run(due, life context.Context) error {
 	ready := f.r.clock.Now()
 	for i := range f.list {
 		if !f.list[i].AtStart {
@@ -72,13 +74,13 @@ func (f *faults) run(ctx context.Context) error {
 		}
 	}
 	for next := f.next(); next >= 0; next = f.next() {
-		if !f.sleepUntil(ctx, f.set[next].due) {
+		if !f.sleepUntil(due, f.set[next].due) {
 			return nil
 		}
 		f.set[next].pending = false
 		if f.set[next].id != "" {
-			f.note(ctx, next)
-		} else if err := f.begin(ctx, next); err != nil {
+			f.note(life, next)
+		} else if err := f.begin(life, next); err != nil {
 			return err
 		}
 	}

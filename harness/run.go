@@ -163,7 +163,7 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
 		inner.Go(func() error { return collectGarbage(devices, s) })
-		err = r.runJobs(work, s, faults)
+		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():
 		err = work.Err()
@@ -183,14 +183,14 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 
 // runJobs runs the jobs, and sets the scenario's faults beside them. A fault
 // that cannot be set ends the jobs as an interrupt does.
-func (r *run) runJobs(work context.Context, s *scheduler.Scheduler, f *faults) error {
+func (r *run) runJobs(work, life context.Context, s *scheduler.Scheduler, f *faults) error {
 	work, fail := context.WithCancelCause(work)
 	defer fail(nil)
 	setting, stop := context.WithCancel(work)
 	defer stop()
 	var group errgroup.Group // the faults' one goroutine, which stop ends
 	group.Go(func() error {
-		err := f.run(setting)
+		err := f.run(setting, life)
 		if err != nil {
 			fail(err)
 		}
