@@ -177,7 +177,10 @@ func (l *line) expired(now time.Time) {
 
 // drop cuts the connections in a fault's scope that it strikes.
 func (fs *faults) drop(in *injected, spared net.Conn) {
-	if in.Part == FaultREST {
+	switch {
+	case in.CutsRequests():
+		return
+	case in.Part == FaultREST:
 		fs.cutServices(in, spared)
 		return
 	}

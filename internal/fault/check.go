@@ -92,6 +92,8 @@ func (c *checker) extent() {
 		c.add("for", "must be 0s to %v, is %v", MaxFor, c.For)
 	case c.Kind == Restart && c.For == 0:
 		c.add("for", "is missing: how long the hub is away")
+	case c.CutsRequests() && c.For == 0 && c.Count == 0:
+		c.add("for", "is missing: with a scope of operations or devices, it is requests that are cut, as they come")
 	}
 	switch {
 	case c.Count < 0:

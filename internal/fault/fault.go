@@ -151,6 +151,13 @@ func (f *Fault) Resolved() Fault {
 // Once says whether the fault is over the moment it has begun.
 func (f *Fault) Once() bool { return f.Kind == Drop && f.For == 0 && f.Count == 0 }
 
+// scoped says whether the fault strikes some things of its part only.
+func (f *Fault) scoped() bool { return len(f.Operations)+len(f.Devices) > 0 || f.DevicePrefix != "" }
+
+// CutsRequests says whether the fault cuts requests alone, as they come: which open connection has one in its scope, nobody
+// knows.
+func (f *Fault) CutsRequests() bool { return f.Kind == Drop && f.Part == REST && f.scoped() }
+
 // String says what the fault does to what, as a report shows it: "errors 429001 on rest methods, share 0.5".
 func (f *Fault) String() string {
 	r := f.Resolved()

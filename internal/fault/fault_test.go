@@ -63,6 +63,7 @@ func TestEveryErrorNamesItsMember(t *testing.T) {
 	bad(`{"kind":"drop","part":"twins"}`, "part: must be one of connect, rest for a fault of kind drop")
 	bad(`{"kind":"drop","operations":["jobs"]}`, "operations: are of part rest, and this fault strikes connect")
 	bad(`{"kind":"errors","code":503001,"operations":["job"]}`, `operations: "job" is none; there are registry, query, twins, methods, jobs, statistics`)
+	bad(`{"kind":"drop","part":"rest","devicePrefix":"a"}`, "for: is missing: with a scope of operations or devices, it is requests that are cut, as they come")
 	bad(`{"kind":"errors","code":200}`, "code: must be one of 401003, 403002, 404103, 429000, 429001, 429002, 429003, 429005, 500001, 500008, 503001, 503005, 503102, 504101")
 	bad(`{"kind":"latency"}`, "delay: is missing: how much later things come")
 	bad(`{"kind":"latency","delay":{"from":"1s"}}`, `delay: expected a duration such as 500ms, or {"from":"100ms","to":"500ms"}`)
