@@ -122,12 +122,8 @@ func (h *Hub) Inject(f Fault) (id string, err error) {
 
 // inject is Inject by a request on a connection of the hub's own, which is spared.
 func (h *Hub) inject(f Fault, spared net.Conn) (FaultStatus, error) {
-	if errs := f.Check(); len(errs) > 0 {
-		msg := "inject fault: " + errs[0].Error()
-		for _, err := range errs[1:] {
-			msg += "; " + err.Error()
-		}
-		return FaultStatus{}, fmt.Errorf("%s", msg)
+	if err := f.Valid(); err != nil {
+		return FaultStatus{}, fmt.Errorf("inject fault: %w", err)
 	}
 	fs := &h.faults
 	in := &injected{Fault: f.Resolved(), hub: h, over: make(chan struct{}), begun: time.Now()}

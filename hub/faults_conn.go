@@ -20,23 +20,33 @@ func (fs *faults) turnedAway() bool {
 
 // meetConnect lets faults strike a CONNECT whose device has proved itself. It says whether they have dealt with it; then the
 // error, if any, ends the connection.
-func (c *conn) meetConnect(device string) (done bool, err error) {
+func (c *conn) meetConnect(d *device) (done bool, err error) {
 	fs := &c.hub.faults
 	if !fs.on.Load() {
 		return false, nil
 	}
-	m := meeting{part: FaultConnect, device: device}
+	m := meeting{part: FaultConnect, device: d.id}
 	if in, _ := fs.meet(m, FaultRestart, FaultDrop, FaultRefuse, FaultSilent); in != nil {
 		return true, c.struck(in)
 	}
 	if in, nth := fs.meet(m, FaultLatency); in != nil {
 		// The reader waits: nothing else may come before the answer.
-		if sleep(c.hub.ctx, in.DelayOf(device, nth)) != nil {
+		if sleep(c.hub.ctx, in.DelayOf(d.id, nth)) != nil {
 			return true, &endError{endClosed, "the hub closes"}
+		}
+		if d.connectedAfter(c.heard) {
+			return true, &endError{endTakeover, "connected anew before its CONNACK"}
 		}
 		c.heard = time.Now() // its keep-alive counts from the answer
 	}
 	return false, nil
+}
+
+// connectedAfter says whether the device has a connection that was accepted after that time.
+func (d *device) connectedAfter(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.conn != nil && d.identity.connAt > t.UnixNano()
 }
 
 // struck is what a fault does to a CONNECT.

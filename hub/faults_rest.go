@@ -176,15 +176,20 @@ func (h *Hub) getFault(r *request) (reply, *iothub.Error) {
 	return jsonReply(s)
 }
 
+// errFault says in one line what is wrong with a fault.
+func errFault(err error) *iothub.Error {
+	return errArgument("The fault is not valid: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
 func (h *Hub) postFault(r *request) (reply, *iothub.Error) {
 	var f Fault
 	if err := f.UnmarshalJSON(r.body); err != nil {
-		return reply{}, errArgument("The fault is not valid: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+		return reply{}, errFault(err)
 	}
 	own, _ := r.Context().Value(serviceConn{}).(net.Conn)
 	s, err := h.inject(f, own)
 	if err != nil {
-		return reply{}, errArgument("The fault is not valid: " + err.Error())
+		return reply{}, errFault(err)
 	}
 	answer, refusal := jsonReply(s)
 	answer.status = http.StatusCreated

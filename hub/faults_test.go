@@ -225,6 +225,26 @@ func TestFaultLatency(t *testing.T) {
 	})
 }
 
+// A CONNECT that was delayed does not take over from one that came later and was not.
+func TestFaultLatencyOfAnOlderConnect(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		inject(t, s, `{"kind":"latency","part":"connect","delay":"5s","count":1}`)
+		old := dial(t, s)
+		packet, err := mqtt.AppendConnect(nil, connectPacket(s, "dev1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.write(packet)
+		time.Sleep(time.Second)
+		b := reconnect(t, s, "dev1")
+		if took := old.closed(); took != 4*time.Second {
+			t.Errorf("the older connection was closed after %v, want 4s", took)
+		}
+		b.alive()
+	})
+}
+
 // A delay that is held when the device goes away leaves nothing behind.
 func TestFaultLatencyEndsWithItsConnection(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
@@ -466,7 +486,7 @@ func TestFaultEndpoints(t *testing.T) {
 func TestInjectRefusesWhatIsNotValid(t *testing.T) {
 	s := hubtest.Start(t, nil)
 	_, err := s.Inject(hub.Fault{Kind: hub.FaultLatency, Share: 2})
-	const want = "inject fault: share: must be above 0 and at most 1, is 2; delay: is missing: how much later things come"
+	const want = "inject fault: share: must be above 0 and at most 1, is 2\ndelay: is missing: how much later things come"
 	if err == nil || err.Error() != want || len(s.Faults()) != 0 {
 		t.Errorf("Inject() = %v with %d faults, want %s", err, len(s.Faults()), want)
 	}

@@ -23,7 +23,7 @@ func (c *conn) connect(body []byte) error {
 	if why != "" {
 		return c.refuse(mqtt.RefusedNotAuthorized, why)
 	}
-	if done, err := c.meetConnect(dev.id); done {
+	if done, err := c.meetConnect(dev); done {
 		return err
 	}
 	if err := c.awaitConnect(); err != nil {

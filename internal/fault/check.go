@@ -33,8 +33,8 @@ func (f *Fault) Check() []*MemberError {
 	return c.errs
 }
 
-// checkJoined is Check as one error.
-func (f *Fault) checkJoined() error {
+// Valid is Check as one error.
+func (f *Fault) Valid() error {
 	var errs []error
 	for _, err := range f.Check() {
 		errs = append(errs, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"muster/internal/fault"
 )
@@ -130,4 +131,32 @@ func TestString(t *testing.T) {
 	is(fault.Fault{Kind: fault.Latency, Delay: time.Second, DelayTo: 2 * time.Second, DevicePrefix: "door-"}, "latency 1s–2s on rest, devices door-*")
 	is(fault.Fault{Kind: fault.Restart, For: time.Second}, "restart")
 	is(fault.Fault{Kind: fault.Refuse, Devices: []string{"a"}}, "refuse as unavailable on connect, 1 named devices")
+}
+
+// FuzzUnmarshal reads anything: what is accepted is valid, and is read again as the same.
+func FuzzUnmarshal(f *testing.F) {
+	for _, src := range []string{
+		`{"kind":"latency","delay":{"from":"0s","to":"1s"},"part":"twins"}`, `{"kind":"errors","code":429001,"share":0.5,"seed":7}`,
+		`{"kind":"drop","for":"1s","devices":["a"],"count":2}`, `{"kind":"refuse","answer":"closed","devicePrefix":"x"}`, `{"kind":"restart","for":"1s"}`,
+		`{}`, `[`, `{"kind":"drop"} {}`,
+	} {
+		f.Add([]byte(src))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		var first, again fault.Fault
+		if json.Unmarshal(src, &first) != nil {
+			return
+		}
+		if err := first.Valid(); err != nil {
+			t.Fatalf("Unmarshal(%s) accepts what is not valid: %v", src, err)
+		}
+		_ = first.String()
+		out, err := json.Marshal(first)
+		if err == nil {
+			err = json.Unmarshal(out, &again)
+		}
+		if err != nil || !cmp.Equal(first.Resolved(), again.Resolved(), cmpopts.EquateEmpty()) {
+			t.Fatalf("Unmarshal(%s), written as %s: %v\n%s", src, out, err, cmp.Diff(first, again))
+		}
+	})
 }

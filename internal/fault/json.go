@@ -77,7 +77,7 @@ func (f *Fault) UnmarshalJSON(src []byte) error {
 	if err := r.members(src); err != nil {
 		return err
 	}
-	if err := r.checkJoined(); err != nil {
+	if err := r.Valid(); err != nil {
 		return err
 	}
 	*f = r
