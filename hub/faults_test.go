@@ -271,6 +271,7 @@ func TestFaultDrop(t *testing.T) {
 		c.refused(t, iothub.CodeGatewayTimeout, 10*time.Second)
 		invoke(t, s, "dev1", call).refused(t, iothub.CodeDeviceNotOnline, 0)
 		reconnect(t, s, "dev1")
+		synctest.Wait()
 		if got := s.Stats(); got.FaultClosed != 1 || got.Connections != 2 {
 			t.Errorf("Stats() = %+v, want 1 closed by a fault and 2 connections", got)
 		}
