@@ -255,7 +255,7 @@ func (fs *faults) strikeLocked(in *injected, device string) (nth uint64, struck 
 type meeting struct {
 	part      faultmodel.Part
 	operation faultmodel.Operation // of REST; "" is none of those that have a name
-	device    string               // "" = of none
+	device    string               // of a module: its device; "" = of none
 }
 
 // meetLocked returns the first fault of these kinds that strikes, and how often the device had met it before.

@@ -25,13 +25,13 @@ func (c *conn) meetConnect(d *device) (done bool, err error) {
 	if !fs.on.Load() {
 		return false, nil
 	}
-	m := meeting{part: FaultConnect, device: d.id}
+	m := meeting{part: FaultConnect, device: d.deviceID()}
 	if in, _ := fs.meet(m, FaultRestart, FaultDrop, FaultRefuse, FaultSilent); in != nil {
 		return true, c.struck(in)
 	}
 	if in, nth := fs.meet(m, FaultLatency); in != nil {
 		// The reader waits: nothing else may come before the answer.
-		if sleep(c.hub.ctx, in.DelayOf(d.id, nth)) != nil {
+		if sleep(c.hub.ctx, in.DelayOf(m.device, nth)) != nil {
 			return true, &endError{endClosed, "the hub closes"}
 		}
 		if d.connectedAfter(c.heard) {
@@ -123,7 +123,7 @@ type heldMessage struct {
 func (fs *faults) intercept(c *conn, part faultmodel.Part, topic, payload []byte) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	m := meeting{part: part, device: c.dev.id}
+	m := meeting{part: part, device: c.dev.deviceID()}
 	if in, _ := fs.meetLocked(m, FaultSilent); in != nil {
 		return true
 	}
@@ -198,10 +198,10 @@ func (fs *faults) drop(in *injected, spared net.Conn) {
 		d.mu.Lock()
 		c := d.conn
 		d.mu.Unlock()
-		if c == nil || !in.Covers(d.id) {
+		if c == nil || !in.Covers(d.deviceID()) {
 			continue
 		}
-		struck, over := fs.cut(in, d.id)
+		struck, over := fs.cut(in, d.deviceID())
 		if struck {
 			c.end(endFault)
 		}

@@ -30,7 +30,7 @@ func TestFaultDocs(t *testing.T) {
 		switch {
 		case f.kind == "sh" && strings.Contains(f.text, "/muster/faults"):
 			script = f.text
-		case f.kind == "json" && script != "" && want == "":
+		case f.kind == "text" && script != "" && want == "":
 			want = f.text
 		}
 	}
