@@ -29,7 +29,7 @@ type Config struct {
 	Dial    DialFunc
 
 	Observer Observer      // default: nobody watches
-	Samples  Recorder      // of attempts to connect. Default: not recorded
+	Samples  Recorder      // of attempts to connect and of losses. Default: not recorded
 	Clock    *sample.Clock // default: a clock that starts with New
 	Logger   *slog.Logger  // default: discarded
 }
@@ -115,9 +115,11 @@ type Observer interface {
 	Finished(ticket uint64, at sample.Moment)
 }
 
-// Recorder takes the record of each attempt to connect. *sample.Writer is one.
+// Recorder takes the record of each attempt to connect, and of each connection
+// that was lost. *sample.Writer is one.
 type Recorder interface {
 	Connect(c *sample.Connect)
+	Lost(l *sample.Lost)
 }
 
 // unobserved is the Observer of a fleet that nobody watches.
@@ -127,6 +129,7 @@ func (unobserved) Received(sample.Receipt) uint64        { return 0 }
 func (unobserved) Answered(uint64, int32, sample.Moment) {}
 func (unobserved) Finished(uint64, sample.Moment)        {}
 func (unobserved) Connect(*sample.Connect)               {}
+func (unobserved) Lost(*sample.Lost)                     {}
 
 // resolved returns c with every default in its place.
 func (c Config) resolved() Config {

@@ -153,6 +153,7 @@ func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
 // backoff and connects again, unless the run is over.
 func (f *Fleet) lost(s *session) {
 	f.pool.lost.Add(1)
+	f.cfg.Samples.Lost(&sample.Lost{Device: s.device, At: f.cfg.Clock.Now(), Error: s.whyLost()})
 	f.devices[s.device].losses.Add(1)
 	f.devices[s.device].session.CompareAndSwap(s, nil)
 	f.move(s.device, offline)

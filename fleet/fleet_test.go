@@ -63,6 +63,7 @@ type watcher struct {
 	receipts []sample.Receipt
 	events   []string // answered and finished, with their times
 	connects []sample.Connect
+	losses   []sample.Lost
 }
 
 func (w *watcher) Received(r sample.Receipt) uint64 {
@@ -91,6 +92,12 @@ func (w *watcher) Connect(c *sample.Connect) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.connects = append(w.connects, *c)
+}
+
+func (w *watcher) Lost(l *sample.Lost) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.losses = append(w.losses, *l)
 }
 
 // took returns what was noted since the last call.

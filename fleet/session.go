@@ -198,9 +198,25 @@ func (s *session) leave(away time.Duration) {
 
 // lost is the driver's word that the connection is over.
 func (s *session) lost(err error) {
-	if s.end(fmt.Errorf("connection lost: %w", err)) == active {
+	if s.end(&lostError{err}) == active {
 		s.fleet.lost(s)
 	}
+}
+
+// lostError is the end of a connection by itself.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "connection lost: " + e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+// whyLost words why the connection is over, for a record.
+func (s *session) whyLost() string {
+	err := context.Cause(s.ctx)
+	var lost *lostError
+	if errors.As(err, &lost) {
+		err = lost.err
+	}
+	return reason(err)
 }
 
 // end lets no handler start any more, wakes those that wait, and returns the

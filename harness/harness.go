@@ -155,6 +155,9 @@ func Describe(s *scenarios.Scenario) string {
 	if len(names) > 0 {
 		jobs = fmt.Sprintf("%s (%s) in %s", count(len(names), "job"), strings.Join(names, ", "), count(repetitions, "repetition"))
 	}
+	if n := len(s.Faults); n > 0 {
+		jobs += ", " + count(n, "fault")
+	}
 	return fmt.Sprintf("%s, %s, %s", count(s.Devices(), "device"), jobs, count(len(s.Thresholds), "threshold"))
 }
 

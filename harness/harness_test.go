@@ -88,7 +88,8 @@ func TestShippedScenariosPassAtReducedSize(t *testing.T) {
 					t.Errorf("verdict %s %v, error %v", got.Verdict, got.Reasons, err)
 				}
 				for _, j := range got.Jobs {
-					if !j.LedgerBalanced || j.Succeeded != j.Targeted || j.Duplicates+j.Unexpected != 0 {
+					meant := len(s.Faults) > 0 // what goes wrong then is in its thresholds
+					if !j.LedgerBalanced || j.Succeeded != j.Targeted && !meant || j.Duplicates+j.Unexpected != 0 {
 						t.Errorf("job %s: balanced %v, %d of %d succeeded, %d duplicates, %d unexpected: %v",
 							j.Name, j.LedgerBalanced, j.Succeeded, j.Targeted, j.Duplicates, j.Unexpected, j.LedgerFaults)
 					}

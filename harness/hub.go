@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -91,32 +90,14 @@ func (r *run) noteHub(ctx context.Context) {
 func (r *run) recordHub(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthEvery)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.hub.BaseURL+"/muster/stats", nil)
-	if err != nil {
-		return err
-	}
-	cs := r.hub.ConnectionString
-	req.Header.Set("Authorization", iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour)))
-	transport := r.hub.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("get /muster/stats: %s", resp.Status)
-	}
 	var account struct {
 		hub.Stats
 		CPUSeconds  float64 `json:"cpuSeconds"`
 		RSSBytes    int64   `json:"rssBytes"`
 		MaxRSSBytes int64   `json:"maxRSSBytes"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&account); err != nil {
-		return fmt.Errorf("get /muster/stats: %w", err)
+	if err := r.hub.own(ctx, r.hub.transport(), http.MethodGet, "stats", nil, &account); err != nil {
+		return err
 	}
 	stats := &sample.HubStats{At: r.clock.Now(), Connections: account.Connections, SlowClosed: account.SlowClosed}
 	if !r.hub.Inside { // a hub inside has no process of its own to account for

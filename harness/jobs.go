@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"time"
 
@@ -159,9 +160,20 @@ func (t *callTiming) reply(status int, err error) (scheduler.Reply, error) {
 		failed.Code = refused.Name
 		failed.Outcome = outcomeOf(refused)
 	case errors.Is(err, context.DeadlineExceeded):
-		failed.Outcome = sample.TimedOut
+		failed.Outcome, failed.Cause = sample.TimedOut, "NoAnswer"
+	case iothub.Unanswered(err):
+		failed.Cause = brokenCause(err)
 	}
 	return scheduler.Reply{}, failed
+}
+
+// brokenCause names why a call has no answer, of which nobody knows what
+// became of it: its connection was not made, or was lost.
+func brokenCause(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return "NotConnected"
+	}
+	return "ConnectionLost"
 }
 
 func outcomeOf(e *iothub.Error) sample.Outcome {

@@ -86,6 +86,7 @@ func plan(s *scenarios.Scenario, targets []target, host Host) (*Plan, error) {
 	p.register()
 	p.connect()
 	p.jobs(targets)
+	p.faults()
 	p.needs(host)
 	return p.Plan, nil
 }
@@ -180,6 +181,14 @@ func (p *planner) connect() {
 	if last := ramp.takes() + p.s.Connect.Timeout; least > last {
 		p.refuse("connect: %v take %v, but the last device gives up after %v (connect.rate, connect.timeout): "+
 			"set connect.rate to %v", c, round(c.takes()), round(last), c.limit)
+	}
+}
+
+// faults lists the faults. They take no time of the run: it does not wait for them.
+func (p *planner) faults() {
+	for i := range p.s.Faults {
+		f := &p.s.Faults[i]
+		p.step("fault at "+f.At(), f.For, "%v", f.String())
 	}
 }
 

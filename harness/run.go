@@ -158,6 +158,10 @@ func (r *run) measure(ctx context.Context) (err error) {
 // connectAndRun connects the fleet, runs the jobs when it is ready, and
 // disconnects it. work ends with an interrupt or a fault, outer with a fault.
 func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *scheduler.Scheduler) error {
+	faults := newFaults(r)
+	if err := faults.start(work); err != nil {
+		return err
+	}
 	devices, stopDevices := context.WithCancel(outer)
 	defer stopDevices()
 	inner, devices := errgroup.WithContext(devices)
@@ -169,13 +173,14 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
 		inner.Go(func() error { return collectGarbage(devices, s) })
-		err = s.Run(work)
+		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():
 		err = work.Err()
 	case <-devices.Done():
 	}
 	if outer.Err() == nil {
+		faults.finish(outer)
 		r.noteHub(outer) // its last account with the fleet connected
 	}
 	r.enter(Closing)
@@ -184,6 +189,26 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 		err = werr
 	}
 	return err
+}
+
+// runJobs runs the jobs, and sets the scenario's faults beside them. A fault
+// that cannot be set ends the jobs as an interrupt does.
+func (r *run) runJobs(work, life context.Context, s *scheduler.Scheduler, f *faults) error {
+	work, fail := context.WithCancelCause(work)
+	defer fail(nil)
+	setting, stop := context.WithCancel(work)
+	defer stop()
+	var group errgroup.Group // the faults' one goroutine, which stop ends
+	group.Go(func() error {
+		err := f.run(setting, life)
+		if err != nil {
+			fail(err)
+		}
+		return err
+	})
+	err := s.Run(work)
+	stop()
+	return errors.Join(group.Wait(), err)
 }
 
 // mergeContexts returns a context that ends when either does.

@@ -58,11 +58,12 @@ const (
 	endUnauthorized        // the device was deleted or disabled
 	endClosed              // the hub closes
 	endUnsendable          // a message for the device does not fit into a packet
+	endFault               // a fault on purpose
 )
 
 var endingNames = [...]string{
 	"none", "peer", "handshake", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
-	"unsendable",
+	"unsendable", "fault",
 }
 
 func (e ending) String() string { return endingNames[e] }
@@ -164,7 +165,7 @@ func (c *conn) handshake() error {
 func (c *conn) closeTransport() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		switch ending(c.reason.Load()) {
-		case endSlow, endKeepAlive, endClosed:
+		case endSlow, endKeepAlive, endClosed, endFault:
 			_ = t.NetConn().Close()
 			return
 		}

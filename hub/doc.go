@@ -30,6 +30,12 @@
 // burst, then wait for their turn, and are refused when too many wait; jobs dispatch at the tier's rate and may not be more
 // than it allows. docs/quotas.md has the limits. Without a tier nothing is metered.
 //
+// # Faults
+//
+// Hub.Inject makes a hub do something wrong on purpose, as do its endpoints below /muster/faults: latency, cut connections,
+// errors, refusals, silence and a restart. Without a fault a hub pays for them with one atomic load wherever one could
+// strike. A delay keeps no goroutine but those that a request, or a connection before its CONNACK, has anyway.
+//
 // # Not supported
 //
 // Message routing and file upload, feedback on cloud-to-device messages, import and export jobs, configurations, device

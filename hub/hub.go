@@ -75,6 +75,7 @@ type Hub struct {
 	pacer    pacer
 	gate     gate
 	throttle *throttle // nil without a tier
+	faults   faults
 	mux      *http.ServeMux
 	counters counters
 	etags    atomic.Uint64 // the newest identity's etag
@@ -117,6 +118,7 @@ func New(opts *Options) *Hub {
 	for _, ca := range o.DeviceCAs {
 		h.vouchers.AddCert(ca)
 	}
+	h.faults.hub = h
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
@@ -137,6 +139,10 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 		}
 		if nc == nil {
 			return nil
+		}
+		if h.faults.turnedAway() {
+			_ = nc.Close() // nobody has used it
+			continue
 		}
 		h.welcome(newConn(h, nc))
 	}
@@ -185,6 +191,7 @@ func (h *Hub) ended(c *conn, why ending, err error) {
 	h.mu.Lock()
 	delete(h.conns, c)
 	h.mu.Unlock()
+	h.faults.forget(c)
 	h.counters.endings[why].Add(1)
 	if c.will != nil {
 		h.counters.telemetry.Add(1)
@@ -208,11 +215,16 @@ func (h *Hub) serveHTTP(l net.Listener, handler http.Handler) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, serviceConn{}, nc)
+		},
+		ConnState: func(nc net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
 				open.Add(1)
+				h.faults.opening(nc)
 			case http.StateClosed, http.StateHijacked:
+				h.faults.closing(nc)
 				open.Done()
 			}
 		},

@@ -137,7 +137,7 @@ func (j *job) run() {
 		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
-		if turn, err = j.hub.throttle.awaitExecution(ctx, turn); err != nil || j.hub.gate.wait(ctx) != nil {
+		if turn, err = j.hub.throttle.awaitExecution(ctx, turn); err != nil || j.hub.gate.wait(ctx) != nil || j.hub.faults.awaitUp(ctx) != nil {
 			return
 		}
 		j.dispatch(i, &calls[i])

@@ -186,7 +186,7 @@ func (c *call) abandon() {
 // answer ends the pending call of that request id; an answer that is late, or the second one, finds none.
 func (h *Hub) answer(d *device, requestID string, status int, payload []byte) {
 	rid, err := strconv.ParseUint(requestID, 16, 32)
-	if err != nil || status < 0 {
+	if err != nil || status < 0 || rid == lostRequest {
 		h.counters.strayResponses.Add(1)
 		return
 	}
@@ -224,5 +224,5 @@ func readAnswer(status int, payload []byte) callResult {
 func (c *conn) publishMethod(req *methodRequest, rid uint32) {
 	var space [128]byte
 	topic := strconv.AppendUint(append(space[:0], req.topic...), uint64(rid), 16)
-	c.sendPublish(topic, req.payload)
+	c.deliver(FaultMethods, topic, req.payload)
 }

@@ -95,7 +95,7 @@ func (c *conn) sendTwinResponse(status int, requestID string, version int64, bod
 	if version > 0 {
 		topic = strconv.AppendInt(append(topic, "&$version="...), version, 10)
 	}
-	c.sendPublish(topic, body)
+	c.deliver(FaultTwins, topic, body)
 }
 
 // sendDesired sends a desired notification to a device that listens: a compact object with the version as last member.
@@ -107,7 +107,7 @@ func (d *device) sendDesiredLocked(patch []byte) {
 	topic := append(space[:0], "$iothub/twin/PATCH/properties/desired/?$version="...)
 	topic = strconv.AppendInt(topic, d.desired.version, 10)
 	d.conn.hub.counters.notifications.Add(1)
-	d.conn.sendPublish(topic, append(appendVersion(nil, patch, d.desired.version), '}'))
+	d.conn.deliver(FaultTwins, topic, append(appendVersion(nil, patch, d.desired.version), '}'))
 }
 
 // sendPublish sends a message with QoS 0. The slices are not kept.

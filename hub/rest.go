@@ -72,6 +72,11 @@ func (h *Hub) routes() *http.ServeMux {
 		{"GET /muster/devices/{id}/telemetry", serviceConnect, h.latestTelemetry},
 		{"GET /muster/devices/{id}/modules/{module}/telemetry", serviceConnect, h.latestTelemetry},
 		{"POST /muster/devices/{id}/messages", serviceConnect, h.sendMessage},
+		{"GET /muster/faults", serviceConnect, h.listFaults},
+		{"POST /muster/faults", serviceConnect, h.postFault},
+		{"DELETE /muster/faults", serviceConnect, h.deleteFaults},
+		{"GET /muster/faults/{id}", serviceConnect, h.getFault},
+		{"DELETE /muster/faults/{id}", serviceConnect, h.deleteFault},
 		{"/", 0, unsupported},
 	} {
 		mux.Handle(route.pattern, h.serve(route.need, route.handle))
@@ -101,6 +106,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.tasks.Done()
 	h.counters.requests.Add(1)
+	h.faults.meetRestart(r)
 	if !cleanPath(r.URL.EscapedPath()) {
 		h.serve(0, unsupported).ServeHTTP(w, r)
 		return
@@ -120,6 +126,7 @@ func (h *Hub) serve(need permission, handle handler) http.Handler {
 				err = gone
 			}
 		}
+		h.faults.meetAnswer(r)
 		if !x.complete {
 			x.dropBody()
 		}
@@ -145,6 +152,9 @@ func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.
 		return reply{}, err
 	}
 	if err := h.shape(x.r, body); err != nil {
+		return reply{}, err
+	}
+	if err := h.faults.meetRequest(x.r); err != nil {
 		return reply{}, err
 	}
 	return handle(&request{x.r, body})

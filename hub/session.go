@@ -23,6 +23,9 @@ func (c *conn) connect(body []byte) error {
 	if why != "" {
 		return c.refuse(mqtt.RefusedNotAuthorized, why)
 	}
+	if done, err := c.meetConnect(dev); done {
+		return err
+	}
 	if err := c.awaitConnect(); err != nil {
 		return err
 	}

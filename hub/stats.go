@@ -13,6 +13,7 @@ type Stats struct {
 	KeepAliveClosed int64 `json:"keepAliveClosed"` // connections closed since nothing was heard, CONNECT included
 	TokenExpired    int64 `json:"tokenExpired"`    // connections closed since their token expired
 	ProtocolErrors  int64 `json:"protocolErrors"`  // connections closed since their device broke the protocol
+	FaultClosed     int64 `json:"faultClosed"`     // connections closed by a fault on purpose
 	Telemetry       int64 `json:"telemetry"`       // messages from devices, wills of vanished ones included
 	MethodRequests  int64 `json:"methodRequests"`  // handed to connections
 	MethodResponses int64 `json:"methodResponses"` // that ended a request
@@ -63,6 +64,7 @@ func (h *Hub) Stats() Stats {
 		KeepAliveClosed: c.endings[endKeepAlive].Load(),
 		TokenExpired:    c.endings[endExpired].Load(),
 		ProtocolErrors:  c.endings[endProtocol].Load(),
+		FaultClosed:     c.endings[endFault].Load(),
 		Telemetry:       c.telemetry.Load(),
 		MethodRequests:  c.methodRequests.Load(),
 		MethodResponses: c.methodResponses.Load(),

@@ -104,6 +104,13 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
+// Unanswered reports whether err is of a request that got no answer: its
+// connection was not made, or was lost, or nothing came in time.
+func Unanswered(err error) bool {
+	_, ok := errors.AsType[*brokenError](err)
+	return ok
+}
+
 // broken wraps a transport's error if another attempt could fare better: not
 // when there is no such host, or its certificate is not trusted.
 func broken(err error) error {

@@ -27,7 +27,10 @@ type book struct {
 	connects   flights
 	connected  int64
 	reconnects int64
-	errors     map[string]int64
+	errors     map[string]int64 // why attempts to connect failed, and of those the ones after the first time
+	reerrors   map[string]int64
+	lost       map[string]int64
+	faults     []sample.Fault // by index
 
 	wake, lag  series
 	health     sample.Health // the last one's counters
@@ -78,7 +81,7 @@ type row struct {
 func newBook(run *Run) *book {
 	b := &book{
 		run: run, jobs: make([]jobBook, len(run.Jobs)), devices: make([]deviceBook, run.devices()),
-		groups: map[string]string{}, errors: map[string]int64{},
+		groups: map[string]string{}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
 	}
 	for i := range b.jobs {
 		b.jobs[i] = jobBook{spec: run.Jobs[i], reps: map[uint32]*repetition{}, causes: []string{""}, causeOf: map[string]uint16{"": 0}}
@@ -92,6 +95,11 @@ func (b *book) add(rec sample.Record) {
 		b.addDevice(r)
 	case *sample.Connect:
 		b.addConnect(r)
+	case *sample.Lost:
+		countCause(b.lost, r.Error)
+		b.saw(r.At)
+	case *sample.Fault:
+		b.addFault(r)
 	case *sample.Targets:
 		if rep := b.repetition(r.Job, r.Repetition); rep != nil {
 			rep.targets = *r
@@ -149,6 +157,9 @@ func (b *book) addConnect(r *sample.Connect) {
 	switch {
 	case r.Error != "" || !r.Ready.Seen():
 		countCause(b.errors, r.Error)
+		if r.Reconnect {
+			countCause(b.reerrors, r.Error)
+		}
 	case d.ready:
 		b.reconnects++
 	default:
@@ -307,10 +318,11 @@ func (b *book) summary() Summary {
 	return Summary{
 		SchemaVersion: SchemaVersion, Scenario: b.run.Scenario, StartedAt: b.run.StartedAt.UTC(), DurationSeconds: seconds(time.Duration(b.last)),
 		Ended: b.ended(), Error: b.endError(), MusterVersion: b.run.MusterVersion, Seed: b.run.Seed, Driver: b.run.Driver, Target: b.run.Target,
-		Reasons: []string{}, Jobs: []Job{}, Thresholds: []Threshold{}, Unexpected: b.unexpected,
+		Reasons: []string{}, Jobs: []Job{}, Faults: b.faultList(), Thresholds: []Threshold{}, Unexpected: b.unexpected,
 		Fleet: Fleet{
 			Devices: devices, Connected: b.connected, Failed: devices - b.connected,
 			Connect: b.connect.stats(), Reconnects: b.reconnects, Errors: b.errors,
+			ReconnectErrors: b.reerrors, Lost: sum(b.lost), LostBy: b.lost,
 		},
 		Generator: Generator{
 			Reasons: []string{}, Wake: b.wake.stats(), Lag: b.lag.stats(), CPUSeconds: seconds(b.health.CPU), MaxRSS: b.maxRSS,
@@ -349,6 +361,15 @@ func (b *book) warnings() []string {
 	}
 	if n := b.connect.negative + b.connect.outOfRange; n > 0 {
 		add("%s below zero or above 24 h: in no percentile", count(n, "connect latency"))
+	}
+	for i := range b.faults {
+		f := &b.faults[i]
+		switch {
+		case f.Error != "":
+			add("the fault %s at %s did not begin: %s", f.What, f.At, f.Error)
+		case f.Begun.Seen() && f.Struck == 0:
+			add("the fault %s at %s struck nothing", f.What, f.At)
+		}
 	}
 	if b.hub != nil && b.hub.SlowClosed > 0 {
 		add("the hub closed %s that did not read", count(b.hub.SlowClosed, "connection"))

@@ -35,6 +35,7 @@ func (r *Report) Console(w io.Writer, opts ConsoleOptions) error {
 		c.job(&s.Jobs[i])
 	}
 	c.line("")
+	c.faults(s.Faults)
 	c.fleet(&s.Fleet)
 	c.generator(&s.Generator)
 	c.hub(s.Hub)
@@ -172,7 +173,7 @@ func (c *console) job(j *Job) {
 	c.line(c.paint(name, bold) + "  " + c.paint(cut(strings.Join(title, " · "), c.width-width(name)-2), dim))
 	c.labelled("ledger", j.ledger())
 	if len(j.Causes) > 0 {
-		c.labelled("causes", causes(j.Causes))
+		c.labelled("causes", j.causes())
 	}
 	c.notes("!", yellow, slices.Concat(j.NotRun, j.LedgerFaults), "")
 	if items := j.started(); len(items) > 0 {
@@ -209,6 +210,17 @@ func (j *Job) ledger() []string {
 	}{{"missing", deref(j.Missing)}, {"extra", deref(j.Extra)}, {"duplicates", j.Duplicates}, {"unexpected", j.Unexpected}} {
 		if c.n > 0 {
 			items = append(items, c.name+" "+thousands(c.n))
+		}
+	}
+	return items
+}
+
+// causes returns for each outcome why: "offline: DeviceNotOnline 12".
+func (j *Job) causes() []string {
+	var items []string
+	for _, o := range unsuccessful {
+		if by := j.CausesByOutcome[o.String()]; len(by) > 0 {
+			items = append(items, o.String()+": "+strings.Join(causes(by), ", "))
 		}
 	}
 	return items
@@ -290,6 +302,15 @@ func (c *console) row(name string, st *Stats) string {
 	return row
 }
 
+// faults writes a line for each fault.
+func (c *console) faults(all []Fault) {
+	label := "faults"
+	for i := range all {
+		c.labelled(label, []string{plain(all[i].String())})
+		label = ""
+	}
+}
+
 func (c *console) fleet(f *Fleet) {
 	items := []string{thousands(f.Connected) + " of " + thousands(f.Devices)}
 	if st := f.Connect; st != nil {
@@ -303,7 +324,13 @@ func (c *console) fleet(f *Fleet) {
 	}
 	c.labelled("connect", items)
 	if len(f.Errors) > 0 {
-		c.labelled("", causes(f.Errors))
+		c.labelled("", []string{"failed attempts: " + strings.Join(causes(f.Errors), ", ")})
+	}
+	if len(f.ReconnectErrors) > 0 {
+		c.labelled("", []string{"of them reconnects: " + strings.Join(causes(f.ReconnectErrors), ", ")})
+	}
+	if f.Lost > 0 {
+		c.labelled("", []string{"lost " + thousands(f.Lost) + ": " + strings.Join(causes(f.LostBy), ", ")})
 	}
 }
 

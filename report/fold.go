@@ -126,6 +126,7 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 			j.Causes = map[string]int64{}
 		}
 		j.Causes[b.causes[e.cause]]++
+		j.addCause(e.outcome, b.causes[e.cause])
 	}
 	f.measure(b, e)
 	if int(e.device) >= len(f.book.devices) {
@@ -138,6 +139,19 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 		d.record(took)
 	}
 	return true
+}
+
+// addCause counts a cause of an outcome.
+func (j *Job) addCause(o sample.Outcome, cause string) {
+	if j.CausesByOutcome == nil {
+		j.CausesByOutcome = map[string]map[string]int64{}
+	}
+	by := j.CausesByOutcome[o.String()]
+	if by == nil {
+		by = map[string]int64{}
+		j.CausesByOutcome[o.String()] = by
+	}
+	by[cause]++
 }
 
 // measure records the phases of one execution. A method through the hub has no

@@ -19,6 +19,8 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 		escape(s.Driver), s.Seed, digits3(s.DurationSeconds), thousands(s.Fleet.Connected), thousands(s.Fleet.Devices))
 	m.thresholds(s.Thresholds)
 	m.ledgers(s.Jobs)
+	m.causes(s.Jobs)
+	m.faults(s.Faults)
 	m.phases(s)
 	m.generator(&s.Generator)
 	m.warnings(s)
@@ -92,6 +94,38 @@ func (m *markdown) ledgers(jobs []Job) {
 			row = append(row, thousands(*j.outcome(o)))
 		}
 		m.row(append(row, thousands(j.Duplicates), thousands(j.Unexpected), optional(j.Missing), optional(j.Extra))...)
+	}
+	m.f("\n")
+}
+
+// causes lists why executions did not succeed.
+func (m *markdown) causes(jobs []Job) {
+	var rows [][]string
+	for i := range jobs {
+		for _, o := range unsuccessful {
+			by := jobs[i].CausesByOutcome[o.String()]
+			for _, cause := range byCount(by) {
+				rows = append(rows, []string{escape(jobs[i].Name), o.String(), escape(cause), thousands(by[cause])})
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	m.head(3, "job", "outcome", "cause", "executions")
+	for _, row := range rows {
+		m.row(row...)
+	}
+	m.f("\n")
+}
+
+func (m *markdown) faults(all []Fault) {
+	if len(all) == 0 {
+		return
+	}
+	m.f("Faults on purpose:\n\n")
+	for i := range all {
+		m.f("- %s\n", escape(all[i].String()))
 	}
 	m.f("\n")
 }

@@ -27,6 +27,7 @@ type Summary struct {
 	Target          Target      `json:"target"`
 	Fleet           Fleet       `json:"fleet"`
 	Jobs            []Job       `json:"jobs"`
+	Faults          []Fault     `json:"faults,omitempty"` // on purpose, in the order of the scenario
 	Thresholds      []Threshold `json:"thresholds"`
 	Generator       Generator   `json:"generator"`
 	Hub             *Hub        `json:"hub,omitempty"` // absent if the hub gave no account of itself
@@ -40,8 +41,12 @@ type Fleet struct {
 	Connected  int64            `json:"connected"` // were ready at least once
 	Failed     int64            `json:"failed"`    // never were
 	Connect    *Stats           `json:"connect,omitempty"`
-	Reconnects int64            `json:"reconnects"` // times that a device came back after a loss, or after it left
-	Errors     map[string]int64 `json:"errors,omitempty"`
+	Reconnects int64            `json:"reconnects"`       // times that a device came back after a loss, or after it left
+	Errors     map[string]int64 `json:"errors,omitempty"` // attempts to connect that failed, by why
+	// ReconnectErrors are those of Errors whose device had been online before.
+	ReconnectErrors map[string]int64 `json:"reconnectErrors,omitempty"`
+	Lost            int64            `json:"lost"`             // connections of online devices that ended by themselves
+	LostBy          map[string]int64 `json:"lostBy,omitempty"` // the same by why, as far as devices can tell
 }
 
 // Job is one job over all its repetitions. Targeted is the sum of the seven
@@ -77,11 +82,13 @@ type Job struct {
 	// PhasesByOutcome tells the outcomes apart where there is more than one.
 	PhasesByOutcome map[string]map[string]*Stats `json:"phasesByOutcome,omitempty"`
 	Excluded        map[string]Excluded          `json:"excluded,omitempty"`
-	Causes          map[string]int64             `json:"causes,omitempty"`   // executions that did not succeed, by why
-	Attempts        int64                        `json:"attempts,omitempty"` // requests that a direct job made
-	Wake            *Wake                        `json:"wake,omitempty"`     // the generator during this job
-	Slowest         []SlowDevice                 `json:"slowest,omitempty"`
-	Warnings        []string                     `json:"warnings,omitempty"`
+	Causes          map[string]int64             `json:"causes,omitempty"` // executions that did not succeed, by why
+	// CausesByOutcome are the same, told apart by how the executions ended.
+	CausesByOutcome map[string]map[string]int64 `json:"causesByOutcome,omitempty"`
+	Attempts        int64                       `json:"attempts,omitempty"` // requests that a direct job made
+	Wake            *Wake                       `json:"wake,omitempty"`     // the generator during this job
+	Slowest         []SlowDevice                `json:"slowest,omitempty"`
+	Warnings        []string                    `json:"warnings,omitempty"`
 }
 
 // Stats are what people read of a set of durations.
@@ -113,6 +120,16 @@ type SlowDevice struct {
 	ID    string `json:"id"`
 	Group string `json:"group"`
 	Max   Millis `json:"max"`
+}
+
+// Fault is a fault on purpose of the hub.
+type Fault struct {
+	What   string  `json:"what"`   // "errors 429001 on rest methods"
+	At     string  `json:"at"`     // when it was to begin, as the scenario has it
+	Begun  *Millis `json:"begun"`  // since the run began; null if it did not begin
+	Lasted *Millis `json:"lasted"` // null if its end was not seen
+	Struck int64   `json:"struck"`
+	Error  string  `json:"error,omitempty"` // why it did not begin
 }
 
 // Threshold is an objective of the scenario and how it came out.

@@ -56,7 +56,7 @@ func (d *decoder) failIn(n *node, off int, path, format string, args ...any) {
 	if d.full() {
 		return
 	}
-	d.errs = append(d.errs, d.fault(n, off, path, fmt.Sprintf(format, args...)))
+	d.errs = append(d.errs, d.errorAt(n, off, path, fmt.Sprintf(format, args...)))
 }
 
 // maxErrors is how many faults are reported. Beyond that a text is no scenario,
@@ -83,10 +83,10 @@ func (d *decoder) failAt(line, column int, path, format string, args ...any) {
 
 // warn notes a doubt about the value at a path.
 func (d *decoder) warn(path, format string, args ...any) {
-	d.warnings = append(d.warnings, d.fault(d.nodeAt(path), -1, path, fmt.Sprintf(format, args...)))
+	d.warnings = append(d.warnings, d.errorAt(d.nodeAt(path), -1, path, fmt.Sprintf(format, args...)))
 }
 
-func (d *decoder) fault(n *node, off int, path, msg string) *Error {
+func (d *decoder) errorAt(n *node, off int, path, msg string) *Error {
 	msg = d.mask(redact(msg))
 	if n.set != nil {
 		return n.set.fault(path, msg)

@@ -32,6 +32,9 @@ func (d *decoder) scenario(root *node) *Scenario {
 		optional("jobs", d.list(0, func(n *node, path string) {
 			s.Jobs = append(s.Jobs, d.job(n, path))
 		})),
+		optional("faults", d.list(0, func(n *node, path string) {
+			s.Faults = append(s.Faults, d.fault(n, path))
+		})),
 		optional("thresholds", d.list(0, func(n *node, path string) {
 			s.Thresholds = append(s.Thresholds, d.threshold(n, path))
 		})),

@@ -65,7 +65,7 @@ func TestSetReportsEveryFault(t *testing.T) {
 	set("jobs[0]via=hub", `--set jobs[0]via: expected path=value, as in jobs[0].repeat.times=2 or fleet.doors.devices=100`)
 	set("jobs..via=hub", `--set jobs..via: expected path=value, as in jobs[0].repeat.times=2 or fleet.doors.devices=100`)
 	set("sed=5", `--set sed: unknown key "sed"; did you mean "seed"?`)
-	set("zzzz=5", `--set zzzz: unknown key "zzzz"; expected "name", "seed", "target", "fleet", "connect", "jobs" or "thresholds"`)
+	set("zzzz=5", `--set zzzz: unknown key "zzzz"; expected "name", "seed", "target", "fleet", "connect", "jobs", "faults" or "thresholds"`)
 	set("seed=abc", `--set seed: expected a whole number, found "abc"`)
 	set("seed=", `--set seed: expected a whole number, found nothing`)
 	set("seed.x=1", `--set seed.x: seed: nothing is below this; it is the number 42`)

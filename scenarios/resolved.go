@@ -162,6 +162,9 @@ func (p printer) scenario(s *Scenario) *yaml.Node {
 	m.put("fleet", list(len(s.Fleet), func(i int) *yaml.Node { return p.group(&s.Fleet[i], index("fleet", i)) }))
 	m.put("connect", p.connect(&s.Connect))
 	m.put("jobs", list(len(s.Jobs), func(i int) *yaml.Node { return p.job(&s.Jobs[i], index("jobs", i)) }))
+	if len(s.Faults) > 0 {
+		m.put("faults", list(len(s.Faults), func(i int) *yaml.Node { return p.fault(&s.Faults[i], index("faults", i)) }))
+	}
 	m.put("thresholds", list(len(s.Thresholds), func(i int) *yaml.Node {
 		return p.scalar(index("thresholds", i), text(strings.ReplaceAll(s.Thresholds[i].Text, "${", "$${")))
 	}))

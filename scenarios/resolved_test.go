@@ -44,6 +44,7 @@ func TestResolvedLoadsAgainAsTheSame(t *testing.T) {
 		method("queryCondition: '*'", `methodName: m, payload: {"": 1, "a.b": [18446744073709551615, -1, 1e21, 0.1, "- x", "# y", "\u0007"]}`),
 		method("queryCondition: '*'", `methodName: m, payload: null`),
 		top("jobs:\n- " + one("a", "d1")),
+		top("faults:\n- " + strings.Join(everyFault, "\n- ")),
 	} {
 		resolved(t, mustParse(t, src, scenarios.Options{}))
 	}

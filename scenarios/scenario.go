@@ -18,6 +18,7 @@ type Scenario struct {
 	Fleet      []Group     // at least one group
 	Connect    Connect     // how the fleet connects
 	Jobs       []Job       // in the file's order; may be empty
+	Faults     []Fault     // in the file's order; may be empty
 	Thresholds []Threshold // in the file's order; may be empty
 	Warnings   []string    // doubts that forbid nothing, each with its place
 

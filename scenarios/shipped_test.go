@@ -23,7 +23,7 @@ func TestShippedScenariosLoad(t *testing.T) {
 }
 
 func TestShippedNames(t *testing.T) {
-	if got, want := scenarios.ShippedNames(), []string{"lockdoor-10k", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
+	if got, want := scenarios.ShippedNames(), []string{"faults", "lockdoor-10k", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
 		t.Errorf("ShippedNames() = %q, want %q", got, want)
 	}
 }
@@ -36,6 +36,7 @@ func TestShippedScenariosAreWhatTheirNamesSay(t *testing.T) {
 			t.Errorf("%s has %+v, %v; want %d devices and %d jobs", name, s, err, devices, jobs)
 		}
 	}
+	load("faults", 30, 6)
 	load("lockdoor-10k", 10_000, 2)
 	load("reboot-10k", 10_000, 2)
 	load("smoke", 100, 6)

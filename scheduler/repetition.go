@@ -139,7 +139,7 @@ func (p *repetition) close(verdict func(*slot) (sample.Outcome, bool), unnamed f
 			}
 			p.w.fill(&e, device, sl)
 			sl.booking.book(&e)
-			p.write(&e, outcome)
+			p.write(&e, outcome, sl.booking.state)
 		}
 	})
 	for _, b := range p.foreign {
@@ -161,12 +161,15 @@ func (p *repetition) close(verdict func(*slot) (sample.Outcome, bool), unnamed f
 func (p *repetition) writeNamed(e *sample.Execution, b *booking) {
 	*e = sample.Execution{Job: p.w.job, Repetition: p.w.number, Device: sample.NoDevice, Due: p.w.due}
 	b.book(e)
-	p.write(e, b.outcome)
+	p.write(e, b.outcome, b.state)
 }
 
-// write writes the final record of an execution.
-func (p *repetition) write(e *sample.Execution, outcome sample.Outcome) {
+// write writes the final record of an execution. state is of its row.
+func (p *repetition) write(e *sample.Execution, outcome sample.Outcome, state rowState) {
 	e.Outcome, e.Final = outcome, true
+	if e.Code == "" {
+		e.Code = ownCause(p.job.Via, outcome, e, state)
+	}
 	e.HubClock = p.job.Via == Hub && (e.Dispatched.Seen() || e.Booked.Seen())
 	p.record.Targeted++
 	p.r.outcomes[outcome].Add(1)

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -24,15 +25,15 @@ func (r *result) book(kind Kind, received bool) booking {
 	b := booking{outcome: sample.Failed, attempts: 1}
 	var call *CallError
 	if errors.As(r.err, &call) {
-		b.dispatched, b.attempts, b.code = call.Wrote, attempts(call.Attempts), call.Code
+		b.dispatched, b.attempts, b.code = call.Wrote, attempts(call.Attempts), cmp.Or(call.Code, call.Cause)
 		if call.Outcome == sample.Offline || call.Outcome == sample.TimedOut {
 			b.outcome = call.Outcome
 		}
 	}
 	switch {
 	case r.wasCut(call):
-		b.outcome, b.cut = cutOutcome(r.cut, received || b.dispatched.Seen()), true
-	case b.code != "" && kind != Desired:
+		b.outcome, b.cut, b.code = cutOutcome(r.cut, received || b.dispatched.Seen()), true, "" // see ownCause
+	case call != nil && call.Code != "" && kind != Desired:
 		b.finished = r.at // the hub's response was read
 	}
 	return b

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -131,6 +132,7 @@ type Reply struct {
 type CallError struct {
 	Outcome  sample.Outcome // Offline, TimedOut or Failed; anything else is Failed
 	Code     string         // the hub's name of the error; "" if no response was read
+	Cause    string         // why none was, in one word such as "ConnectionLost"
 	Wrote    sample.Moment  // as in Reply; zero if nothing was written
 	Attempts int
 	Err      error // the cause
@@ -139,7 +141,7 @@ type CallError struct {
 // Error tells the outcome and its cause.
 func (e *CallError) Error() string {
 	if e.Err == nil {
-		return fmt.Sprintf("%s: %s", e.Outcome, e.Code)
+		return fmt.Sprintf("%s: %s", e.Outcome, cmp.Or(e.Code, e.Cause))
 	}
 	return fmt.Sprintf("%s: %v", e.Outcome, e.Err)
 }

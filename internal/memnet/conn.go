@@ -33,10 +33,10 @@ func (c *conn) Write(p []byte) (int, error) {
 // Close ends both directions. What has been written can still be read by the
 // peer; what has not been read is lost.
 func (c *conn) Close() error {
-	if !c.in.closeReader() {
+	if !c.out.closeWriter() { // first: whom the other wakes from a read must not be able to write any more, as on a socket
 		return c.opError("close", net.ErrClosed)
 	}
-	c.out.closeWriter()
+	c.in.closeReader()
 	return nil
 }
 

@@ -113,25 +113,25 @@ func (h *half) finish() bool {
 	return true
 }
 
-// closeWriter closes the writer's side.
-func (h *half) closeWriter() {
+// closeWriter closes the writer's side. It reports false if it was closed
+// before.
+func (h *half) closeWriter() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.writer.closed {
+		return false
+	}
 	h.eof = true
 	h.writer.close()
 	h.changed.Broadcast()
+	return true
 }
 
-// closeReader closes the reader's side and drops what it has not read. It
-// reports false if it was closed before.
-func (h *half) closeReader() bool {
+// closeReader closes the reader's side and drops what it has not read.
+func (h *half) closeReader() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.reader.closed {
-		return false
-	}
 	h.reader.close()
 	h.data.drop()
 	h.changed.Broadcast()
-	return true
 }

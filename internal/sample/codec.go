@@ -19,6 +19,8 @@ const (
 	kindHubStats
 	kindHealth
 	kindEnd
+	kindLost
+	kindFault
 )
 
 // newRecord returns an empty record of kind k, or nil if there is none.
@@ -44,6 +46,10 @@ func newRecord(k kind) Record {
 		return new(Health)
 	case kindEnd:
 		return new(End)
+	case kindLost:
+		return new(Lost)
+	case kindFault:
+		return new(Fault)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ func (*JobState) kind() kind   { return kindJobState }
 func (*HubStats) kind() kind   { return kindHubStats }
 func (*Health) kind() kind     { return kindHealth }
 func (*End) kind() kind        { return kindEnd }
+func (*Lost) kind() kind       { return kindLost }
+func (*Fault) kind() kind      { return kindFault }
 
 func (r *Device) fields(c *coder) {
 	c.uint32(&r.Index)
@@ -139,5 +141,21 @@ func (r *Health) fields(c *coder) {
 func (r *End) fields(c *coder) {
 	c.moment(&r.At)
 	c.string(&r.Reason)
+	c.string(&r.Error)
+}
+
+func (r *Lost) fields(c *coder) {
+	c.uint32(&r.Device)
+	c.moment(&r.At)
+	c.string(&r.Error)
+}
+
+func (r *Fault) fields(c *coder) {
+	c.uint32(&r.Index)
+	c.string(&r.What)
+	c.string(&r.At)
+	c.moment(&r.Begun)
+	c.momentFrom(r.Begun, &r.Ended)
+	c.int64(&r.Struck)
 	c.string(&r.Error)
 }

@@ -37,8 +37,9 @@ func (o Outcome) String() string {
 // NoDevice is the device index of a record whose device is not of the fleet.
 const NoDevice = ^uint32(0)
 
-// Record is one measured record: *Device, *Connect, *Targets, *Execution,
-// *Unexpected, *Repetition, *JobState, *HubStats, *Health or *End.
+// Record is one measured record: *Device, *Connect, *Lost, *Targets,
+// *Execution, *Unexpected, *Repetition, *JobState, *Fault, *HubStats, *Health
+// or *End.
 type Record interface {
 	kind() kind
 	fields(c *coder) // reads or writes every field, in a fixed order
@@ -61,6 +62,14 @@ type Connect struct {
 	Accepted  Moment // the hub's CONNACK was read
 	Ready     Moment // subscribed, twin read: a job can reach it
 	Error     string // "" if it became ready; else the cause, such as "refused: not authorized"
+}
+
+// Lost is the end of an online device's connection that the device has not
+// wanted.
+type Lost struct {
+	Device uint32
+	At     Moment
+	Error  string // why, as far as the device can tell
 }
 
 // Targets opens a repetition: whom the query matches over the seeded fleet.
@@ -141,6 +150,18 @@ type JobState struct {
 	ID              string
 	Status          string
 	Stats           Statistics
+}
+
+// Fault is a fault on purpose of the scenario. It is written when it begins,
+// when it is over, and when it could not be set; the last one written counts.
+type Fault struct {
+	Index  uint32 // in the scenario
+	What   string // what it does: "errors 429001 on rest methods"
+	At     string // when it was to begin, as the scenario has it: "+2s"
+	Begun  Moment
+	Ended  Moment
+	Struck int64  // how often, as far as is known
+	Error  string // why it did not begin
 }
 
 // HubStats is the hub's own account of itself, once a second.

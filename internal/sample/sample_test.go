@@ -26,6 +26,9 @@ func everyRecord() []sample.Record {
 		&sample.Device{Index: 7, ID: "door-00007", Group: "doors"},
 		&sample.Connect{Device: 7, Attempt: 2, Reconnect: true, Due: 1, Dialed: 2, Accepted: 3, Ready: 4},
 		&sample.Connect{Device: 8, Attempt: 1, Due: 5e9, Dialed: 5e9, Error: "refused: not authorized"},
+		&sample.Lost{Device: 7, At: 6e9, Error: "EOF"},
+		&sample.Fault{Index: 3, What: "drop on connect", At: "+1s", Begun: 5e9, Ended: 6e9, Struck: 12},
+		&sample.Fault{Index: 4, What: "restart", At: "start", Error: "no answer"},
 		&sample.Targets{Job: 1, Repetition: 2, ID: "a-b", Due: 99, Checkable: true, Devices: []uint32{0, 1, 1 << 31}},
 		&sample.Execution{
 			Job: 1, Repetition: 2, Device: 3, Outcome: sample.TimedOut, Final: true, HubClock: true,

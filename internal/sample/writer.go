@@ -106,6 +106,15 @@ func (w *Writer) Connect(c *Connect) {
 	}
 }
 
+// Lost records l.
+func (w *Writer) Lost(l *Lost) {
+	if s := w.lock(l.Device); s != nil {
+		s.coder.buf = append(s.coder.buf, byte(kindLost))
+		l.fields(&s.coder)
+		s.mu.Unlock()
+	}
+}
+
 // Write records r, which may be of any kind.
 func (w *Writer) Write(r Record) {
 	if s := w.lock(0); s != nil {
