@@ -228,6 +228,15 @@ func checkKey(key []byte) error {
 	return nil
 }
 
+// checkFloat refuses a number that no double holds: hardly any client could
+// read the twin any more, nor a page of a query with it.
+func checkFloat(value []byte) error {
+	if _, err := strconv.ParseFloat(string(value), 64); err != nil {
+		return fmt.Errorf("number %.40s is out of range", value)
+	}
+	return nil
+}
+
 // checkScalar applies the rules of values; containers have none of their own.
 func checkScalar(value []byte) error {
 	switch b := value[0]; {
@@ -237,8 +246,8 @@ func checkScalar(value []byte) error {
 		}
 	case b == '-' || '0' <= b && b <= '9':
 		for _, b := range value {
-			if b == '.' || b == 'e' || b == 'E' {
-				return nil // not an integer
+			if b == '.' || b == 'e' || b == 'E' { // not an integer
+				return checkFloat(value)
 			}
 		}
 		n, err := strconv.ParseInt(string(value), 10, 64)
