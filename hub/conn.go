@@ -59,11 +59,12 @@ const (
 	endClosed              // the hub closes
 	endUnsendable          // a message for the device does not fit into a packet
 	endFault               // a fault on purpose
+	endCrowded             // too many have not proved who they are
 )
 
 var endingNames = [...]string{
 	"none", "peer", "handshake", "disconnect", "protocol", "refused", "keepAlive", "expired", "slow", "takeover", "unauthorized", "closed",
-	"unsendable", "fault",
+	"unsendable", "fault", "crowded",
 }
 
 func (e ending) String() string { return endingNames[e] }
@@ -86,6 +87,7 @@ type conn struct {
 	expiry   time.Time     // of the token; zero before CONNECT
 	will     *shown        // told when the connection ends without DISCONNECT
 
+	place  place         // while it is a stranger
 	reason atomic.Uint32 // an ending; set once
 	held   atomic.Int32  // twin requests that wait for their turn
 
@@ -165,7 +167,7 @@ func (c *conn) handshake() error {
 func (c *conn) closeTransport() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		switch ending(c.reason.Load()) {
-		case endSlow, endKeepAlive, endClosed, endFault:
+		case endSlow, endKeepAlive, endClosed, endFault, endCrowded:
 			_ = t.NetConn().Close()
 			return
 		}

@@ -42,8 +42,10 @@ func (x *exchange) readBody() ([]byte, *iothub.Error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
+		x.hub.counters.badBodies.Add(1)
 		return nil, errTooLarge("The request is larger than " + strconv.Itoa(maxBody) + " bytes.")
 	case err != nil:
+		x.hub.counters.badBodies.Add(1)
 		return nil, errArgument("The request's body could not be read.")
 	}
 	x.complete = true
@@ -69,7 +71,9 @@ func (x *exchange) write(answer func()) {
 	_ = x.control.SetWriteDeadline(time.Now().Add(timeout))
 	release := context.AfterFunc(x.hub.ctx, func() { _ = x.control.SetWriteDeadline(time.Now().Add(closeTimeout)) })
 	answer()
-	_ = x.control.Flush()
+	if err := x.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		x.hub.counters.lostAnswers.Add(1)
+	}
 	if release() {
 		_ = x.control.SetWriteDeadline(time.Time{})
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	// DeviceCAs vouch for the devices whose authentication is of type certificateAuthority. Default: none does.
 	DeviceCAs []*x509.Certificate
 
+	// MaxStrangers is how many connections there may be that have not proved who they are, of devices before CONNECT and
+	// of services before a request with a good token. When one more comes, the oldest is closed. Default 16,384.
+	MaxStrangers int
+
 	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -49,6 +53,7 @@ func (o *Options) resolve() Options {
 	}
 	r.HostName = cmp.Or(r.HostName, "localhost")
 	r.Units = cmp.Or(r.Units, 1)
+	r.MaxStrangers = cmp.Or(r.MaxStrangers, defaultStrangers)
 	if len(r.ServiceKey) == 0 {
 		r.ServiceKey = newKey()
 	}
@@ -63,22 +68,23 @@ func (o *Options) resolve() Options {
 // Every goroutine is counted in tasks and ends when ctx does; Close waits for them. tasks counts readers of
 // connections, running jobs, the timers, calls of ServeMQTT and ServeREST, REST connections and REST requests.
 type Hub struct {
-	host     string
-	log      *slog.Logger
-	policies policies
-	ca       func() (*CA, error)         // makes it at the first call
-	tls      func() (*tls.Config, error) // of every TLS listener, made at the first call
-	vouchers *x509.CertPool              // Options.DeviceCAs
-	registry *registry
-	jobs     *jobs
-	timers   *timers
-	pacer    pacer
-	gate     gate
-	throttle *throttle // nil without a tier
-	faults   faults
-	mux      *http.ServeMux
-	counters counters
-	etags    atomic.Uint64 // the newest identity's etag
+	host      string
+	log       *slog.Logger
+	policies  policies
+	ca        func() (*CA, error)         // makes it at the first call
+	tls       func() (*tls.Config, error) // of every TLS listener, made at the first call
+	vouchers  *x509.CertPool              // Options.DeviceCAs
+	registry  *registry
+	jobs      *jobs
+	timers    *timers
+	pacer     pacer
+	gate      gate
+	throttle  *throttle // nil without a tier
+	faults    faults
+	mux       *http.ServeMux
+	counters  counters
+	strangers strangers
+	etags     atomic.Uint64 // the newest identity's etag
 
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -119,6 +125,7 @@ func New(opts *Options) *Hub {
 		h.vouchers.AddCert(ca)
 	}
 	h.faults.hub = h
+	h.strangers.most = o.MaxStrangers
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
@@ -167,6 +174,7 @@ func (h *Hub) accept(l net.Listener) (net.Conn, error) {
 			h.log.Warn("devices cannot be accepted", "error", err)
 		}
 		failures++
+		h.strangers.shed() // what is missing may be the descriptor that it holds
 		if sleep(h.ctx, delay) != nil {
 			return nil, nil
 		}
@@ -182,6 +190,7 @@ func (h *Hub) welcome(c *conn) {
 		return
 	}
 	h.conns[c] = struct{}{}
+	h.strangers.enter(&c.place, c)
 	h.tasks.Go(c.serve)
 	h.mu.Unlock()
 }
@@ -192,6 +201,7 @@ func (h *Hub) ended(c *conn, why ending, err error) {
 	delete(h.conns, c)
 	h.mu.Unlock()
 	h.faults.forget(c)
+	h.strangers.ended(&c.place)
 	h.counters.endings[why].Add(1)
 	if c.will != nil {
 		h.counters.telemetry.Add(1)
@@ -210,15 +220,20 @@ func (h *Hub) ServeREST(l net.Listener) error { return h.serveHTTP(l, h) }
 // serveHTTP serves HTTP/1.1 on l until the hub is closed.
 func (h *Hub) serveHTTP(l net.Listener, handler http.Handler) error {
 	var open sync.WaitGroup // the server's connections
+	all := guests{strangers: &h.strangers}
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes:    maxHeader,
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
-			return context.WithValue(ctx, serviceConn{}, nc)
+			return context.WithValue(all.enter(ctx, nc), serviceConn{}, nc)
 		},
+		// What is asked of the server itself is a request like any other.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 		ConnState: func(nc net.Conn, state http.ConnState) {
+			all.follow(nc, state)
 			switch state {
 			case http.StateNew:
 				open.Add(1)

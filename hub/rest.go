@@ -15,6 +15,9 @@ import (
 // maxBody bounds a request's body: a hundred identities with full twins fit.
 const maxBody = 8 << 20
 
+// maxHeader bounds a request's header, which anybody may send: a token and a continuation token fit many times.
+const maxHeader = 64 << 10
+
 // request is a REST request that may be answered: authorized, with its body.
 type request struct {
 	*http.Request
@@ -142,8 +145,10 @@ func (h *Hub) serve(need permission, handle handler) http.Handler {
 
 func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.Error) {
 	if !h.authorize(x.r.Header.Get("Authorization"), need, time.Now()) {
+		h.counters.unauthorized.Add(1)
 		return reply{}, errUnauthorized()
 	}
+	h.strangers.authorized(x.r)
 	if !x.r.URL.Query().Has("api-version") && !strings.HasPrefix(x.r.URL.Path, "/muster/") {
 		return reply{}, errVersion()
 	}

@@ -23,6 +23,7 @@ func (c *conn) connect(body []byte) error {
 	if why != "" {
 		return c.refuse(mqtt.RefusedNotAuthorized, why)
 	}
+	c.hub.strangers.proved(&c.place)
 	if done, err := c.meetConnect(dev); done {
 		return err
 	}

@@ -30,6 +30,12 @@ type Stats struct {
 	Executions      int64 `json:"executions"`      // dispatched by jobs
 	Delayed         int64 `json:"delayed"`         // connects and requests that the tier's meters let wait
 	Throttled       int64 `json:"throttled"`       // connects and requests that they refused
+	Strangers       int64 `json:"strangers"`       // connections of devices and services that have not proved yet who they are
+	Unproven        int64 `json:"unproven"`        // connections that ended before they did, for whatever reason but this:
+	Crowded         int64 `json:"crowded"`         // connections closed since too many had not proved who they are
+	Unauthorized    int64 `json:"unauthorized"`    // requests without a good token
+	BadBodies       int64 `json:"badBodies"`       // requests whose body was too large or did not come in time
+	LostAnswers     int64 `json:"lostAnswers"`     // answers that their client did not take
 }
 
 // counters are the live form of Stats.
@@ -41,6 +47,7 @@ type counters struct {
 	methodRequests, methodResponses, strayResponses, methodTimeouts atomic.Int64
 	messages, deliveries, completions                               atomic.Int64
 	requests, jobs, executions, delayed, throttled                  atomic.Int64
+	unauthorized, badBodies, lostAnswers                            atomic.Int64
 }
 
 // connected counts a connection that comes (1) or goes (-1).
@@ -81,6 +88,12 @@ func (h *Hub) Stats() Stats {
 		Executions:      c.executions.Load(),
 		Delayed:         c.delayed.Load(),
 		Throttled:       c.throttled.Load(),
+		Strangers:       h.strangers.count(),
+		Unproven:        h.strangers.unproven.Load(),
+		Crowded:         h.strangers.crowded.Load(),
+		Unauthorized:    c.unauthorized.Load(),
+		BadBodies:       c.badBodies.Load(),
+		LostAnswers:     c.lostAnswers.Load(),
 	}
 }
 

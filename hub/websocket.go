@@ -26,6 +26,9 @@ var upgrader = websocket.Upgrader{
 	WriteBufferPool:  &sync.Pool{}, // an idle connection has none
 	Subprotocols:     []string{webSocketProtocol},
 	CheckOrigin:      func(*http.Request) bool { return true },
+	Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
+		writeError(w, errArgument(reason.Error()))
+	},
 }
 
 // upgrade makes a request a device's connection. What the device sends with the request, before it has the answer,

@@ -1,0 +1,670 @@
+package hub_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"muster/hub"
+	"muster/hub/hubtest"
+	"muster/internal/memnet"
+	"muster/internal/mqtt"
+	"muster/iothub"
+)
+
+// hostiles is how many packets and requests the hub must stand.
+const hostiles = 10_000
+
+// heapNow returns how much memory is in use, after everything that is not was collected.
+func heapNow() int64 {
+	runtime.GC()
+	runtime.GC() // what pools hold goes with the second one
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// bounded runs something hostile and checks that it leaves neither memory nor goroutines nor connections behind, and that
+// an honest device and an honest service are served afterwards as before.
+func bounded(t *testing.T, opts *hub.Options, hostile func(t *testing.T, s *hubtest.Server)) {
+	t.Helper()
+	bubble(t, opts, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "honest")
+		honest := dial(t, s)
+		honest.connect(valid(s, "honest"), true, 0)
+		honest.subscribe(iothub.FilterMethods)
+		s.HTTPClient().CloseIdleConnections()
+		synctest.Wait()
+		heap, goroutines := heapNow(), runtime.NumGoroutine()
+		hostile(t, s)
+		s.HTTPClient().CloseIdleConnections()
+		synctest.Wait()
+		if got := runtime.NumGoroutine(); got > goroutines {
+			t.Errorf("%d goroutines are left, there were %d", got, goroutines)
+		}
+		if got := heapNow(); got > heap+16<<20 {
+			t.Errorf("%d MB are left, there were %d", got>>20, heap>>20)
+		}
+		if got := s.Stats(); got.Strangers != 0 || got.Connections != 1 {
+			t.Errorf("%d strangers and %d devices are connected, want 0 and 1", got.Strangers, got.Connections)
+		}
+		call := invoke(t, s, "honest", `{"methodName":"m"}`)
+		honest.answerMethod("m", "null", 200, "")
+		call.wants(t, 200, `{"status":200,"payload":null}`, 0)
+	})
+}
+
+// mutant returns a changed copy of one of the seeds: bytes flipped, cut, doubled, inserted or taken from another seed.
+func mutant(r *rand.Rand, seeds [][]byte) []byte {
+	b := bytes.Clone(seeds[r.IntN(len(seeds))])
+	for range 1 + r.IntN(4) {
+		i := r.IntN(len(b) + 1)
+		switch r.IntN(6) {
+		case 0:
+			b = b[:i]
+		case 1:
+			b = append(b[:i:i], append([]byte{byte(r.Uint32())}, b[i:]...)...)
+		case 2:
+			other := seeds[r.IntN(len(seeds))]
+			b = append(b[:i:i], other[r.IntN(len(other)):]...)
+		case 3:
+			b = append(b, b[i:]...)
+		default:
+			if i < len(b) {
+				b[i] ^= 1 << r.IntN(8)
+			}
+		}
+	}
+	return b
+}
+
+// packets are what a device may send.
+func packets(t testing.TB, s *hubtest.Server, id string) [][]byte {
+	t.Helper()
+	c := valid(s, id)
+	connect, err := mqtt.AppendConnect(nil, mqtt.Connect{
+		ClientID: []byte(c.clientID), CleanSession: true, KeepAlive: 60, HasUsername: true, Username: []byte(c.username),
+		HasPassword: true, Password: []byte(c.password), HasWill: true, WillTopic: []byte(iothub.EventsTopic(id)), WillPayload: []byte("will"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(topic, payload string, qos byte) []byte {
+		packet, err := mqtt.AppendPublish(nil, mqtt.Publish{Topic: []byte(topic), Payload: []byte(payload), QoS: qos, ID: uint16(qos)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return packet
+	}
+	subscribe, _ := mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: []byte(iothub.FilterTwinResponses)}, mqtt.Filter{Topic: []byte(iothub.FilterDesired), QoS: 1})
+	unsubscribe, _ := mqtt.AppendUnsubscribe(nil, 2, []byte(iothub.FilterMethods))
+	return [][]byte{
+		connect, subscribe, unsubscribe, mqtt.AppendPingreq(nil), mqtt.AppendDisconnect(nil), mqtt.AppendPuback(nil, 7),
+		publish(iothub.TwinGetTopic("1"), " ", 0), publish(iothub.ReportedTopic("2"), `{"a":{"b":[1,"x",null]},"c":null}`, 0),
+		publish(iothub.MethodResponseTopic(200, "1"), `{"ok":true}`, 0),
+		publish(iothub.EventsTopic(id)+"%24.ct=application%2Fjson&a=b", `{"t":21.5}`, 1),
+	}
+}
+
+func TestHostilePackets(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "hostile")
+		r := rand.New(rand.NewPCG(1, 2))
+		seeds := packets(t, s, "hostile")
+		webSocket := func(t testing.TB, s *hubtest.Server) *bare {
+			d := websocket.Dialer{NetDialContext: s.REST.DialContext, Subprotocols: []string{"mqtt"}}
+			ws, _, err := d.Dial("ws://hub.test/$iothub/websocket", nil)
+			if err != nil {
+				t.Fatalf("dial WebSocket: %v", err)
+			}
+			return &bare{t: t, conn: &messages{Conn: ws, cut: 1 + r.IntN(100)}, rd: mqtt.NewReader(ws.NetConn(), 1<<20)}
+		}
+		raw := func(t testing.TB, s *hubtest.Server) *bare {
+			conn, err := s.MQTT.DialContext(context.Background(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &bare{t: t, conn: conn, rd: mqtt.NewReader(conn, 1<<20)}
+		}
+		for sent := 0; sent < hostiles; {
+			b := raw(t, s)
+			if r.IntN(3) == 0 {
+				b = webSocket(t, s)
+			}
+			if r.IntN(4) > 0 {
+				_, _ = b.conn.Write(seeds[0])
+			}
+			for range 1 + r.IntN(4) { // several on one connection, as far as it lasts
+				_, _ = b.conn.Write(mutant(r, seeds))
+				sent++
+			}
+			if r.IntN(8) > 0 { // most go away, some just stop
+				_ = b.conn.Close()
+			} else {
+				defer b.conn.Close()
+			}
+		}
+		time.Sleep(2 * time.Minute) // the last keep-alive and more
+		if got := s.Stats(); got.ProtocolErrors < hostiles/10 || got.Unproven < hostiles/100 {
+			t.Errorf("%d protocol errors and %d connections that proved nothing were counted", got.ProtocolErrors, got.Unproven)
+		}
+	})
+}
+
+// requests are what a service may send.
+func requests(s *hubtest.Server, authorized bool) (all [][]byte) {
+	cs := s.ConnectionString()
+	token := "SharedAccessSignature sr=localhost&sig=x&se=1"
+	if authorized {
+		token = iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(24*time.Hour))
+	}
+	for _, r := range [][2]string{
+		{"GET /devices?top=3&", ""}, {"PUT /devices/hostile?", `{"deviceId":"hostile","status":"enabled"}`}, {"GET /twins/hostile?", ""},
+		{"POST /devices?", `[{"id":"hostile","importMode":"updateTwin","tags":{"a":1}}]`},
+		{"PATCH /twins/hostile?", `{"tags":{"a":{"b":null}},"properties":{"desired":{"x":[1,2]}}}`},
+		{"POST /devices/query?", `{"query":"SELECT tags.a AS a FROM devices WHERE deviceId = 'hostile'"}`},
+		{"POST /twins/hostile/methods?", `{"methodName":"m","payload":{"a":1},"connectTimeoutInSeconds":300}`},
+		{"PUT /jobs/v2/hostile?", `{"type":"scheduleUpdateTwin","updateTwin":{"etag":"*","tags":{"j":1}},"queryCondition":"deviceId = 'hostile'"}`},
+		{"GET /jobs/v2/query?jobStatus=running&", ""}, {"POST /jobs/v2/hostile/cancel?", ""}, {"GET /$iothub/websocket?", ""},
+	} {
+		all = append(all, fmt.Appendf(nil, "%sapi-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nIf-Match: \"*\"\r\n"+
+			"x-ms-max-item-count: 2\r\nContent-Length: %d\r\n\r\n%s", r[0], token, len(r[1]), r[1]))
+	}
+	return append(all, fmt.Appendf(nil, "POST /devices?api-version=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", token))
+}
+
+func TestHostileRequests(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		r := rand.New(rand.NewPCG(3, 4))
+		good, bad := requests(s, true), requests(s, false)
+		counts := map[int]int{}
+		for i := range hostiles {
+			seeds := good
+			if i%3 == 0 {
+				seeds = bad
+			}
+			conn, err := s.REST.DialContext(context.Background(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = conn.Write(mutant(r, seeds))
+			_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err == nil {
+				counts[resp.StatusCode]++
+				_, _ = io.Copy(io.Discard, resp.Body)
+			}
+			_ = conn.Close()
+		}
+		if counts[200] < hostiles/100 || counts[400] < hostiles/10 || counts[401] < hostiles/10 || counts[500] > 0 {
+			t.Errorf("answers by status: %v", counts)
+		}
+		time.Sleep(time.Minute)
+		if got := s.Stats(); got.Unproven < hostiles/4 || got.Unauthorized < int64(counts[401]) {
+			t.Errorf("%d connections that proved nothing and %d requests without a token were counted; answers %v", got.Unproven, got.Unauthorized, counts)
+		}
+	})
+}
+
+// drip writes a byte of what again and again, until the peer ends the connection, and returns how long that took.
+func drip(conn net.Conn, what []byte, every time.Duration) time.Duration {
+	start := time.Now()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	for i := 0; ; i = (i + 1) % len(what) {
+		if _, err := conn.Write(what[i : i+1]); err != nil {
+			<-over
+			return time.Since(start)
+		}
+		select {
+		case <-over:
+			return time.Since(start)
+		case <-time.After(every):
+		}
+	}
+}
+
+// Who sends a byte now and then is waited for no longer than who sends nothing.
+func TestSlowPeers(t *testing.T) {
+	tests := func(name string, open func(t *testing.T, s *hubtest.Server) (net.Conn, []byte), every, most time.Duration, counted func(hub.Stats) int64) {
+		t.Run(name, func(t *testing.T) {
+			bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+				conn, what := open(t, s)
+				if took := drip(conn, what, every); took > most || took < most/2 {
+					t.Errorf("the connection lasted %v, want %v", took, most)
+				}
+				_ = conn.Close()
+				eventually(t, "counted", func() bool { return counted(s.Stats()) == 1 })
+				time.Sleep(3 * time.Minute)
+			})
+		})
+	}
+	on := func(l func(s *hubtest.Server) *memnet.Listener, what func(t *testing.T, s *hubtest.Server) []byte) func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) {
+		return func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) { return dialRaw(t, l(s)), what(t, s) }
+	}
+	mqttSide := func(s *hubtest.Server) *memnet.Listener { return s.MQTT }
+	rest := func(s *hubtest.Server) *memnet.Listener { return s.REST }
+	hello := func(t *testing.T, s *hubtest.Server) []byte { return captureHello(t, s) }
+	timedOut := func(s hub.Stats) int64 { return s.KeepAliveClosed }
+	unproven := func(s hub.Stats) int64 { return s.Unproven }
+	tests("CONNECT", on(mqttSide, func(t *testing.T, s *hubtest.Server) []byte { return packets(t, s, "honest")[0] }), time.Second, 10*time.Second, timedOut)
+	tests("TLS handshake of a device", on(func(s *hubtest.Server) *memnet.Listener { return s.MQTTS }, hello), time.Second, 10*time.Second, timedOut)
+	tests("TLS handshake of a service", on(func(s *hubtest.Server) *memnet.Listener { return s.RESTS }, hello), time.Second, 10*time.Second, unproven)
+	tests("header", on(rest, func(*testing.T, *hubtest.Server) []byte {
+		return []byte("GET /devices HTTP/1.1\r\nA: " + strings.Repeat("x", 100))
+	}),
+		time.Second, 10*time.Second, unproven)
+	tests("body", func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) {
+		return half(t, s, true, "POST /devices", "["), []byte(" ")
+	},
+		time.Second, 31*time.Second, func(s hub.Stats) int64 { return s.BadBodies })
+	tests("CONNECT on a WebSocket", func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) {
+		return &messages{Conn: openPlainWS(t, s)}, packets(t, s, "honest")[0]
+	}, time.Second, 10*time.Second, timedOut)
+	tests("message on a WebSocket", func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) {
+		// The header of a frame of a megabyte, and its bytes.
+		return openPlainWS(t, s).NetConn(), append([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4}, 0x11, 0x83, 0xfc)
+	}, time.Second, 10*time.Second, func(s hub.Stats) int64 { return s.KeepAliveClosed + s.ProtocolErrors })
+	tests("PUBLISH", func(t *testing.T, s *hubtest.Server) (net.Conn, []byte) {
+		b := online(t, s, "slow")
+		b.write([]byte{0x30, 0xff, 0xff, 0x03})
+		return b.conn, []byte("x")
+	}, 5*time.Second, 90*time.Second, timedOut)
+}
+
+func openPlainWS(t *testing.T, s *hubtest.Server) *websocket.Conn {
+	t.Helper()
+	d := websocket.Dialer{NetDialContext: s.REST.DialContext, Subprotocols: []string{"mqtt"}}
+	ws, _, err := d.Dial("ws://hub.test/$iothub/websocket", nil)
+	if err != nil {
+		t.Fatalf("dial WebSocket: %v", err)
+	}
+	return ws
+}
+
+// A service that asks without a token keeps its connection for the idle time of HTTP at most, and no place of others.
+func TestUnauthorizedService(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		conn := dialRaw(t, s.REST)
+		rd := bufio.NewReader(conn)
+		start := time.Now()
+		for range 3 {
+			_, _ = io.WriteString(conn, "GET /devices?api-version=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+			resp, err := http.ReadResponse(rd, nil)
+			if err != nil || resp.StatusCode != http.StatusUnauthorized {
+				t.Fatalf("%v %v", resp, err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
+		eventually(t, "a stranger", func() bool { return s.Stats().Strangers == 1 && s.Stats().Unauthorized == 3 })
+		if _, err := rd.ReadByte(); err != io.EOF || time.Since(start) != 2*time.Minute {
+			t.Errorf("%v after %v, want the end after 2m", err, time.Since(start))
+		}
+		eventually(t, "counted", func() bool { return s.Stats().Unproven == 1 })
+	})
+}
+
+// What is larger than a header may be is not read.
+func TestLargeHeader(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		conn := dialRaw(t, s.REST)
+		go func() {
+			_, _ = io.WriteString(conn, "GET /devices HTTP/1.1\r\nHost: x\r\n")
+			for line := []byte("A: " + strings.Repeat("x", 1000) + "\r\n"); ; {
+				if _, err := conn.Write(line); err != nil {
+					return
+				}
+			}
+		}()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%v %v", resp, err)
+		}
+		_ = conn.Close()
+		time.Sleep(time.Second)
+	})
+}
+
+// Bodies may lie about their length, have no end, or be as deep as they like.
+func TestHostileBodies(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "hostile")
+		cs := s.ConnectionString()
+		token := iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour))
+		tests := func(name, header string, body io.Reader, want int) {
+			t.Helper()
+			conn := dialRaw(t, s.REST)
+			_, _ = fmt.Fprintf(conn, "POST /devices?api-version=1 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n%s\r\n\r\n", token, header)
+			var writing sync.WaitGroup
+			writing.Go(func() { _, _ = io.Copy(conn, body) }) // until the hub has enough
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || resp.StatusCode != want {
+				t.Errorf("%s: %v %v, want %d", name, resp, err, want)
+			}
+			_ = conn.Close()
+			writing.Wait()
+		}
+		tests("a terabyte", "Content-Length: 1099511627776", endless("x"), 413)
+		tests("no end", "Transfer-Encoding: chunked", endless("400\r\n"+strings.Repeat("x", 1<<10)+"\r\n"), 413)
+		tests("less than it says", "Content-Length: 1000", strings.NewReader("[]"), 400)
+		tests("no chunks", "Transfer-Encoding: chunked", strings.NewReader("zz\r\n"), 400)
+		tests("a negative length", "Content-Length: -1", strings.NewReader("[]"), 400)
+		tests("two lengths", "Content-Length: 2\r\nContent-Length: 3", strings.NewReader("[] "), 400)
+		if got := s.Stats().BadBodies; got != 4 {
+			t.Errorf("%d bad bodies were counted, want 4", got)
+		}
+		deep := strings.Repeat("[", 1<<20)
+		nested := strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000)
+		for _, body := range []string{deep, `{"tags":` + deep, `{"tags":` + nested + `}`, `{"properties":{"desired":` + nested + `}}`} {
+			refused(t, "deep twin", rest(t, s, "PATCH /twins/hostile", body), iothub.CodeArgumentInvalid)
+			refused(t, "deep job", rest(t, s, "PUT /jobs/v2/j", `{"type":"scheduleUpdateTwin","queryCondition":"*","updateTwin":`+body), iothub.CodeArgumentInvalid)
+		}
+		refused(t, "deep condition", rest(t, s, "POST /devices/query", `{"query":"SELECT * FROM devices WHERE `+strings.Repeat("(", 1<<18)+`"}`), iothub.CodeArgumentInvalid)
+		time.Sleep(time.Second)
+	})
+}
+
+// endless gives the same text again and again.
+type endless string
+
+func (e endless) Read(p []byte) (int, error) {
+	n := 0
+	for len(p)-n >= len(e) {
+		n += copy(p[n:], e)
+	}
+	return n, nil
+}
+
+// A device's JSON may be deep where it is anything, and not where it is a twin.
+func TestHostileJSONOfDevices(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "hostile", iothub.FilterMethods, iothub.FilterTwinResponses)
+		for _, patch := range []string{
+			strings.Repeat("[", 200_000), strings.Repeat(`{"a":`, 20_000), `{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`,
+			`{"a":1e400}`, "{\"a\":\"\xff\"}", `{"a":1}{}`, ``, `null`,
+		} {
+			b.publish(iothub.ReportedTopic("1"), patch)
+			if topic, body := b.message(); topic != iothub.TwinResponseTopic(400, "1", 0) || !strings.Contains(body, `"errorCode":400004`) {
+				t.Errorf("reported %.20s: %s %s", patch, topic, body)
+			}
+		}
+		nested := strings.Repeat("[", 9000) + strings.Repeat("]", 9000)
+		schedule(t, s, "deep", `{"type":"scheduleDeviceMethod","queryCondition":"deviceId = 'hostile'","cloudToDeviceMethod":{"methodName":"m"}}`)
+		b.answerMethod("m", "null", 200, nested)
+		eventually(t, "the job is over", func() bool { return job(t, s, "deep").Status == iothub.JobCompleted })
+		if got := rows(t, s, "deep"); len(got) != 1 || string(got[0].Outcome.DeviceMethodResponse.Payload) != nested {
+			t.Errorf("%d rows", len(got))
+		}
+		query[iothub.DeviceJob](t, s, "SELECT * FROM devices.jobs WHERE devices.jobs.outcome.deviceMethodResponse.payload.a.b = 1", 10)
+		_ = b.conn.Close()
+		rest(t, s, "DELETE /devices/hostile", "", "If-Match", "*")
+		time.Sleep(time.Second)
+	})
+}
+
+// One connection may subscribe as often as it likes, to five filters at a time, if it reads what it is told.
+func TestManySubscriptions(t *testing.T) {
+	const many = 100_000
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "hostile")
+		packet, _ := mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: []byte(iothub.FilterMethods)}, mqtt.Filter{Topic: []byte(iothub.FilterDesired)},
+			mqtt.Filter{Topic: []byte(iothub.FilterTwinResponses)}, mqtt.Filter{Topic: []byte(iothub.DeviceBoundFilter("hostile"))})
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for range many / 4 {
+				_, _ = b.conn.Write(packet)
+			}
+		})
+		for range many / 4 {
+			b.expect(mqtt.TypeSuback)
+		}
+		writing.Wait()
+		rest(t, s, "PATCH /twins/hostile", `{"properties":{"desired":{"a":1}}}`)
+		b.wants(iothub.DesiredTopic(2), `{"a":1,"$version":2}`)
+		b.alive() // and nothing came twice
+
+		var filters []mqtt.Filter
+		for range 1000 {
+			filters = append(filters, mqtt.Filter{Topic: []byte(iothub.FilterMethods)})
+		}
+		packet, _ = mqtt.AppendSubscribe(nil, 1, filters...)
+		b.write(packet)
+		b.closed()
+		eventually(t, "closed as a breach", func() bool { return s.Stats().ProtocolErrors == 1 })
+
+		b = reconnect(t, s, "hostile")
+		packet, _ = mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: []byte(iothub.FilterMethods)})
+		for range many { // without reading
+			if _, err := b.conn.Write(packet); err != nil {
+				break
+			}
+		}
+		time.Sleep(10 * time.Second)
+		eventually(t, "closed as slow", func() bool { return s.Stats().SlowClosed == 1 })
+	})
+}
+
+// Topics as long as MQTT has them close the connection where they are not telemetry, and cost nothing where they are.
+func TestHugeTopics(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		const longest = 65535
+		b := online(t, s, "hostile")
+		for range 100 {
+			topic := iothub.EventsTopic("hostile")
+			b.publish(topic+strings.Repeat("a=b&", (longest-len(topic))/4), "{}")
+		}
+		b.alive()
+		if got := s.Stats().Telemetry; got != 100 {
+			t.Errorf("%d messages were counted, want 100", got)
+		}
+		for i, topic := range []string{
+			strings.Repeat("/", longest), iothub.TwinGetTopic(strings.Repeat("1", longest-100)), strings.Repeat("devices/", longest/8),
+			"$iothub/methods/res/" + strings.Repeat("9", longest-100) + "/?$rid=1", iothub.EventsTopic(strings.Repeat("x", longest-100)),
+		} {
+			b.publish(topic, "")
+			b.closed()
+			eventually(t, "a breach", func() bool { return s.Stats().ProtocolErrors == int64(i+1) })
+			b = reconnect(t, s, "hostile")
+		}
+		_ = b.conn.Close()
+	})
+}
+
+// Continuation tokens are not kept by the hub; forged ones are refused or begin somewhere.
+func TestForgedContinuations(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		const sql = "SELECT deviceId FROM devices"
+		register(t, s, ids(10)...)
+		_, next := queryPage(t, s, sql, 1, "")
+		r := rand.New(rand.NewPCG(5, 6))
+		good := 0
+		for range 2000 {
+			token := strings.Map(func(c rune) rune {
+				if c < ' ' || c > '~' {
+					return '_'
+				}
+				return c
+			}, string(mutant(r, [][]byte{[]byte(next)})))
+			a := rest(t, s, "POST /devices/query", `{"query":"`+sql+`"}`, "x-ms-max-item-count", "1", "x-ms-continuation", token)
+			if a.status == http.StatusOK {
+				good++
+				continue
+			}
+			refused(t, token, a, iothub.CodeArgumentInvalid)
+		}
+		t.Logf("%d of 2000 forged tokens were of the query", good)
+	})
+}
+
+// Connections that never say who they are make room for others, the oldest first, and go after ten seconds.
+func TestManyStrangers(t *testing.T) {
+	most, n := 0, 50_000 // 0: the hub's default
+	want := int64(16_384)
+	if raceEnabled { // which stands no more than 8,000 goroutines
+		most, n, want = 1000, 5000, 1000
+	}
+	bounded(t, &hub.Options{MaxStrangers: most}, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "late")
+		synctest.Wait()
+		before := heapNow()
+		conns := make([]net.Conn, n)
+		for i := range conns {
+			l := s.MQTT
+			if i%10 == 0 {
+				l = s.REST
+			}
+			conns[i] = dialRawNow(t, l)
+			if i%1000 == 0 {
+				synctest.Wait()
+			}
+		}
+		synctest.Wait()
+		got := s.Stats()
+		if got.Strangers != want || got.Crowded != int64(n)-want || got.Unproven != 0 {
+			t.Errorf("%d strangers, %d closed for them, %d others; want %d, %d and none", got.Strangers, got.Crowded, got.Unproven, want, int64(n)-want)
+		}
+		each := (heapNow() - before) / int64(n)
+		t.Logf("%d connections take %d bytes of heap each, %d KB in all", n, each, each*int64(n)>>10)
+		if each*int64(n)/want > 16<<10 {
+			t.Errorf("a stranger takes %d bytes", each*int64(n)/want)
+		}
+		late := reconnect(t, s, "late")
+		late.alive()
+		time.Sleep(10 * time.Second)
+		eventually(t, "all gone", func() bool { return s.Stats().Strangers == 0 && s.Stats().Unproven >= want-2 })
+		late.alive()
+		_ = late.conn.Close()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	})
+}
+
+func dialRawNow(t testing.TB, l *memnet.Listener) net.Conn {
+	t.Helper()
+	conn, err := l.DialContext(context.Background(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// A device and a service that have proved themselves are no strangers, however many come.
+func TestStrangersMakeNoRoomOfOthers(t *testing.T) {
+	bounded(t, &hub.Options{MaxStrangers: 2}, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "proved")
+		ws := dialWS(t, s)
+		register(t, s, "socket")
+		if code := ws.connect(valid(s, "socket"), true, 60); code != mqtt.Accepted {
+			t.Fatalf("CONNACK %d", code)
+		}
+		conn := dialRaw(t, s.REST)
+		rd := bufio.NewReader(conn)
+		ask := func() {
+			t.Helper()
+			_, _ = conn.Write(requests(s, true)[0])
+			resp, err := http.ReadResponse(rd, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("%v %v", resp, err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
+		ask()
+		before := s.Stats().Crowded
+		for range 10 {
+			dialRaw(t, s.MQTT)
+			dialRaw(t, s.MQTTS)
+			dialRaw(t, s.RESTS)
+		}
+		synctest.Wait()
+		b.alive()
+		ws.alive()
+		ask()
+		if got := s.Stats(); got.Crowded != before+28 || got.Strangers != 2 {
+			t.Errorf("%d strangers, %d closed for them, want 2 and 28", got.Strangers, got.Crowded-before)
+		}
+		for _, c := range []net.Conn{b.conn, ws.conn, conn} {
+			_ = c.Close()
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// scarce is a listener that has run out of descriptors until a connection is closed.
+type scarce struct {
+	net.Listener
+	mu   sync.Mutex
+	free int
+}
+
+type scarceConn struct {
+	net.Conn
+	l *scarce
+}
+
+func (c scarceConn) Close() error {
+	c.l.mu.Lock()
+	c.l.free++
+	c.l.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (l *scarce) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free == 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	l.free--
+	l.mu.Unlock()
+	conn, err := l.Listener.Accept()
+	l.mu.Lock()
+	if err != nil {
+		return nil, err
+	}
+	return scarceConn{conn, l}, nil
+}
+
+// When descriptors run out, strangers give theirs.
+func TestStrangersGiveTheirDescriptors(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "late")
+		l := memnet.Listen("scarce")
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = s.ServeMQTT(&scarce{Listener: l, free: 3}) })
+		for range 3 {
+			dialRaw(t, l)
+		}
+		synctest.Wait()
+		b := bareOn(t, dialRaw(t, l))
+		start := time.Now()
+		if code := b.connect(valid(s, "late"), true, 60); code != mqtt.Accepted {
+			t.Fatalf("CONNACK %d", code)
+		}
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("connected after %v, though strangers hold descriptors", took)
+		}
+		_ = l.Close()
+		time.Sleep(10 * time.Second)
+		_ = b.conn.Close()
+		synctest.Wait()
+		serving.Wait()
+	})
+}
