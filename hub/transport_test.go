@@ -55,7 +55,12 @@ func dialWS(t testing.TB, s *hubtest.Server) *bare {
 
 func openWS(t testing.TB, s *hubtest.Server) *websocket.Conn {
 	t.Helper()
-	d := websocket.Dialer{NetDialContext: s.RESTS.DialContext, TLSClientConfig: s.TLS(t), Subprotocols: []string{"mqtt"}}
+	return openWSWith(t, s, s.TLS(t))
+}
+
+func openWSWith(t testing.TB, s *hubtest.Server, config *tls.Config) *websocket.Conn {
+	t.Helper()
+	d := websocket.Dialer{NetDialContext: s.RESTS.DialContext, TLSClientConfig: config, Subprotocols: []string{"mqtt"}}
 	ws, resp, err := d.Dial("wss://localhost/$iothub/websocket?iothub-no-client-cert=true", nil)
 	if err != nil {
 		t.Fatalf("dial WebSocket: %v", err)
