@@ -1,0 +1,19 @@
+package conformance_test
+
+import (
+	"slices"
+	"testing"
+)
+
+// testCase is one row of the table: what a hub does, where the project's reference of the service's protocol says so, and the
+// test of it.
+type testCase struct {
+	name string
+	says string // sections of the reference
+	run  func(t *testing.T, h *subject)
+}
+
+// table is all there is to be asked of a hub. What the service's documentation leaves open is not in it.
+func table() []testCase {
+	return slices.Concat(identityCases, twinCases, queryCases, methodCases, jobCases, connectCases, deviceCases)
+}
