@@ -34,7 +34,7 @@ var connectCases = []testCase{
 	{"connectionState", "3.2", connectionState},
 }
 
-func connectNames(t *testing.T, h *subject) {
+func connectNames(t testing.TB, h *subject) {
 	d := h.device(t)
 	host := h.cs.HostName
 	for _, name := range []string{
@@ -47,7 +47,7 @@ func connectNames(t *testing.T, h *subject) {
 	}
 }
 
-func connectKeys(t *testing.T, h *subject) {
+func connectKeys(t testing.TB, h *subject) {
 	d := h.device(t)
 	doc := ok[iothub.Device](t, h, "GET /devices/"+d.id, "")
 	later := time.Now().Add(time.Hour)
@@ -75,7 +75,7 @@ func reordered(token string) string {
 	return "SharedAccessSignature " + fields[2] + "&" + fields[0] + "&" + fields[1]
 }
 
-func connectRefusals(t *testing.T, h *subject) {
+func connectRefusals(t testing.TB, h *subject) {
 	d, other := h.device(t), h.device(t)
 	later := time.Now().Add(time.Hour)
 	longer := identity{d.id + "x", nil}
@@ -100,7 +100,7 @@ func connectRefusals(t *testing.T, h *subject) {
 	refused("another client id", d, connect{clientID: other.id})
 }
 
-func connectDisabled(t *testing.T, h *subject) {
+func connectDisabled(t testing.TB, h *subject) {
 	d := h.device(t)
 	doc := ok[iothub.Device](t, h, "GET /devices/"+d.id, "")
 	doc.Status = "disabled"
@@ -117,7 +117,7 @@ func connectDisabled(t *testing.T, h *subject) {
 	})
 }
 
-func connectCertificate(t *testing.T, h *subject) {
+func connectCertificate(t testing.TB, h *subject) {
 	if !h.certificates {
 		t.Skip("no certificates without TLS")
 	}
@@ -154,7 +154,7 @@ func certificate(t testing.TB) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
-func sessionStays(t *testing.T, h *subject) {
+func sessionStays(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.online(t, d, connect{}, iothub.FilterMethods, iothub.FilterTwinResponses, iothub.FilterDesired).leave()
 	dev := h.online(t, d, connect{}) // as the Node SDK does for a new token, without a SUBSCRIBE
@@ -169,7 +169,7 @@ func sessionStays(t *testing.T, h *subject) {
 	c.wait().is(t, http.StatusOK)
 }
 
-func sessionEnds(t *testing.T, h *subject) {
+func sessionEnds(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.online(t, d, connect{}, iothub.FilterMethods, iothub.FilterDesired).leave()
 	dev := h.online(t, d, connect{clean: true})
@@ -178,7 +178,7 @@ func sessionEnds(t *testing.T, h *subject) {
 	dev.alive()
 }
 
-func takeover(t *testing.T, h *subject) {
+func takeover(t testing.TB, h *subject) {
 	d := h.device(t)
 	older := h.online(t, d, connect{})
 	newer := h.online(t, d, connect{}, iothub.FilterMethods)
@@ -188,18 +188,18 @@ func takeover(t *testing.T, h *subject) {
 	c.wait().is(t, http.StatusOK)
 }
 
-func keepAlive(t *testing.T, h *subject) {
-	dev := h.online(t, h.device(t), connect{keepAlive: 4})
-	for range 3 {
-		pause(t, 3*time.Second)
+func keepAlive(t testing.TB, h *subject) {
+	dev := h.online(t, h.device(t), connect{keepAlive: 2})
+	for range 2 { // longer than the patience, but never at a time
+		h.pause(t, 2*time.Second)
 		dev.alive()
 	}
-	if took := dev.closed(h.patience); took < 4*time.Second {
-		t.Errorf("a silent connection was closed after %v, want 6 s", took)
+	if took := dev.closed(h.patience); took < 2*time.Second {
+		t.Errorf("a silent connection was closed after %v, want 3 s", took)
 	}
 }
 
-func tokenExpiry(t *testing.T, h *subject) {
+func tokenExpiry(t testing.TB, h *subject) {
 	d := h.device(t)
 	end := time.Now().Add(8 * time.Second)
 	dev := h.online(t, d, connect{password: h.deviceToken(d, end)})
@@ -210,7 +210,7 @@ func tokenExpiry(t *testing.T, h *subject) {
 	}
 }
 
-func unknownFilter(t *testing.T, h *subject) {
+func unknownFilter(t testing.TB, h *subject) {
 	d := h.device(t)
 	for _, filter := range []string{"#", "devices/" + d.id + "x/messages/devicebound/#"} {
 		dev := h.online(t, d, connect{clean: true})
@@ -223,7 +223,7 @@ func unknownFilter(t *testing.T, h *subject) {
 	}
 }
 
-func connectionState(t *testing.T, h *subject) {
+func connectionState(t testing.TB, h *subject) {
 	d := h.device(t)
 	state := func(want string) {
 		t.Helper()

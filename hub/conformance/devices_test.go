@@ -21,7 +21,7 @@ var deviceCases = []testCase{
 	{"the order of reconnecting", "2.4", reconnecting},
 }
 
-func granted(t *testing.T, h *subject) {
+func granted(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{})
 	for i, filter := range []string{iothub.FilterMethods, iothub.FilterTwinResponses, iothub.FilterDesired, iothub.DeviceBoundFilter(d.id)} {
@@ -33,7 +33,7 @@ func granted(t *testing.T, h *subject) {
 	}
 }
 
-func unsubscribe(t *testing.T, h *subject) {
+func unsubscribe(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	packet, err := mqtt.AppendUnsubscribe(nil, 9, []byte(iothub.FilterMethods))
@@ -48,7 +48,7 @@ func unsubscribe(t *testing.T, h *subject) {
 	dev.alive()
 }
 
-func telemetry(t *testing.T, h *subject) {
+func telemetry(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{})
 	topic := iothub.EventsTopic(d.id)
@@ -60,7 +60,7 @@ func telemetry(t *testing.T, h *subject) {
 	dev.alive()
 }
 
-func deviceTwin(t *testing.T, h *subject) {
+func deviceTwin(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.patch(t, d, `{"tags":{"secret":1},"properties":{"desired":{"interval":30,"o":{"p":[1]}}}}`)
 	dev := h.online(t, d, connect{}, iothub.FilterTwinResponses)
@@ -73,7 +73,7 @@ func deviceTwin(t *testing.T, h *subject) {
 	}
 }
 
-func report(t *testing.T, h *subject) {
+func report(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterTwinResponses)
 	for i, patch := range []string{`{"fw":"1.0","o":{"a":1,"b":2}}`, `{"fw":null,"o":{"b":null,"c":[1,{"d":2}]}}`} {
@@ -92,7 +92,7 @@ func report(t *testing.T, h *subject) {
 	})
 }
 
-func badReport(t *testing.T, h *subject) {
+func badReport(t testing.TB, h *subject) {
 	dev := h.online(t, h.device(t), connect{}, iothub.FilterTwinResponses)
 	dev.publish(0, iothub.ReportedTopic("1"), `{"a":`)
 	_, body := dev.response("1", http.StatusBadRequest)
@@ -104,7 +104,7 @@ func badReport(t *testing.T, h *subject) {
 	same(t, "the device's twin", document(t, twin), `{"desired":{"$version":1},"reported":{"$version":1}}`)
 }
 
-func desired(t *testing.T, h *subject) {
+func desired(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterDesired)
 	h.patch(t, d, `{"tags":{"a":1},"properties":{"desired":{"interval":60,"o":{"p":1,"q":2}}}}`)
@@ -123,7 +123,7 @@ func desired(t *testing.T, h *subject) {
 	dev.alive() // tags are not a device's business
 }
 
-func desiredNotQueued(t *testing.T, h *subject) {
+func desiredNotQueued(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}) // not subscribed
 	h.patch(t, d, `{"properties":{"desired":{"a":1}}}`)
@@ -140,7 +140,7 @@ func desiredNotQueued(t *testing.T, h *subject) {
 }
 
 // As documented for devices: subscribe, then GET, then drop what is no newer.
-func reconnecting(t *testing.T, h *subject) {
+func reconnecting(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.online(t, d, connect{}, iothub.FilterDesired, iothub.FilterTwinResponses).leave()
 	h.patch(t, d, `{"properties":{"desired":{"a":1}}}`)

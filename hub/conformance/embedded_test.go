@@ -82,6 +82,7 @@ func TestInMemory(t *testing.T) {
 func TestOnSockets(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
 			s := hub.New(nil)
 			var serving sync.WaitGroup
 			listen := func(serve func(net.Listener) error) dial {

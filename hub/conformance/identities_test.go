@@ -25,7 +25,7 @@ var identityCases = []testCase{
 	{"who may not ask", "1.3, 4.1", unauthorized},
 }
 
-func newIdentity(t *testing.T, h *subject) {
+func newIdentity(t testing.TB, h *subject) {
 	id := h.id()
 	// As the Node SDK sends it, with empty keys.
 	a := h.ask(t, "PUT "+h.created(t, id), `{"deviceId":"`+id+`","authentication":{"type":"sas","symmetricKey":{"primaryKey":"","secondaryKey":""}}}`)
@@ -49,7 +49,7 @@ func newIdentity(t *testing.T, h *subject) {
 	h.ask(t, "GET /devices/"+h.id(), "").refused(t, iothub.CodeDeviceNotFound)
 }
 
-func givenKeys(t *testing.T, h *subject) {
+func givenKeys(t testing.TB, h *subject) {
 	id := h.id()
 	const one, two = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 	doc := ok[map[string]any](t, h, "PUT "+h.created(t, id), `{"deviceId":"`+id+`","status":"disabled","authentication":{"symmetricKey":{"primaryKey":"`+one+`","secondaryKey":"`+two+`"}}}`)
@@ -59,12 +59,12 @@ func givenKeys(t *testing.T, h *subject) {
 	h.ask(t, "PUT "+h.created(t, other), `{"deviceId":"`+other+`","authentication":{"symmetricKey":{"primaryKey":"no base64!","secondaryKey":"`+two+`"}}}`).refusedAs(t, 400)
 }
 
-func createTwice(t *testing.T, h *subject) {
+func createTwice(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.ask(t, "PUT /devices/"+d.id, `{"deviceId":"`+d.id+`"}`).refused(t, iothub.CodeDeviceAlreadyExists)
 }
 
-func updateIdentity(t *testing.T, h *subject) {
+func updateIdentity(t testing.TB, h *subject) {
 	d := h.device(t)
 	first := ok[iothub.Device](t, h, "GET /devices/"+d.id, "")
 	update := func(status, reason, etag string) answer {
@@ -76,7 +76,7 @@ func updateIdentity(t *testing.T, h *subject) {
 	a.is(t, http.StatusOK)
 	second := decoded[iothub.Device](t, a)
 	if second.Status != "disabled" || second.StatusReason == nil || *second.StatusReason != "why not" || second.ETag == first.ETag {
-		t.Errorf("after the update: %s", a.body)
+		t.Errorf("after the update: %s", a.text())
 	}
 	update("enabled", "", old).refused(t, iothub.CodePreconditionFailed)
 	update("enabled", "", `"*"`).is(t, http.StatusOK)
@@ -85,7 +85,7 @@ func updateIdentity(t *testing.T, h *subject) {
 	}
 }
 
-func deleteIdentity(t *testing.T, h *subject) {
+func deleteIdentity(t testing.TB, h *subject) {
 	d := h.device(t)
 	first := ok[iothub.Device](t, h, "GET /devices/"+d.id, "")
 	first.Status = "disabled"
@@ -93,14 +93,14 @@ func deleteIdentity(t *testing.T, h *subject) {
 	h.ask(t, "DELETE /devices/"+d.id, "", "If-Match", `"`+first.ETag+`"`).refused(t, iothub.CodePreconditionFailed)
 	a := h.ask(t, "DELETE /devices/"+d.id, "", "If-Match", `"*"`)
 	if a.status != http.StatusNoContent || len(a.body) > 0 {
-		t.Errorf("%d %s, want 204 and nothing", a.status, a.body)
+		t.Errorf("%d %s, want 204 and nothing", a.status, a.text())
 	}
 	h.ask(t, "DELETE /devices/"+d.id, "", "If-Match", `"*"`).refused(t, iothub.CodeDeviceNotFound)
 	h.ask(t, "GET /devices/"+d.id, "").refused(t, iothub.CodeDeviceNotFound)
 	h.ask(t, "GET /twins/"+d.id, "").refused(t, iothub.CodeDeviceNotFound)
 }
 
-func listIdentities(t *testing.T, h *subject) {
+func listIdentities(t testing.TB, h *subject) {
 	h.device(t)
 	h.device(t)
 	for line, most := range map[string]int{"GET /devices?top=1": 1, "GET /devices?top=2": 2, "GET /devices/": 1000, "GET /devices?top=0": 1000} {
@@ -111,7 +111,7 @@ func listIdentities(t *testing.T, h *subject) {
 	}
 }
 
-func oddIDs(t *testing.T, h *subject) {
+func oddIDs(t testing.TB, h *subject) {
 	id := h.id() + "-.+%_#*?!(),=@$'aZ9"
 	path := h.created(t, id)
 	same(t, "deviceId", ok[map[string]any](t, h, "PUT "+path, jsonOf(t, map[string]string{"deviceId": id}))["deviceId"], jsonOf(t, id))
@@ -121,13 +121,13 @@ func oddIDs(t *testing.T, h *subject) {
 	h.ask(t, "GET /devices/"+strings.ToUpper(d.id), "").refused(t, iothub.CodeDeviceNotFound) // ids are case-sensitive
 }
 
-func badIDs(t *testing.T, h *subject) {
+func badIDs(t testing.TB, h *subject) {
 	for _, id := range []string{h.id() + "/name", h.id() + " name", h.id() + "é", h.id() + strings.Repeat("x", 128), h.id() + `"`} {
 		h.ask(t, "PUT "+h.created(t, id), jsonOf(t, map[string]string{"deviceId": id})).refusedAs(t, 400)
 	}
 }
 
-func bulkIdentities(t *testing.T, h *subject) {
+func bulkIdentities(t testing.TB, h *subject) {
 	one, two := h.id(), h.id()
 	h.created(t, one)
 	h.created(t, two)
@@ -160,21 +160,21 @@ func bulkIdentities(t *testing.T, h *subject) {
 	h.ask(t, "GET /devices/"+one, "").refused(t, iothub.CodeDeviceNotFound)
 }
 
-func bulkFaults(t *testing.T, h *subject) {
+func bulkFaults(t testing.TB, h *subject) {
 	there, fresh := h.device(t), h.id()
 	h.created(t, fresh)
 	a := h.ask(t, "POST /devices", `[{"id":"`+there.id+`","importMode":"create"},{"id":"`+fresh+`","importMode":"create"}]`)
 	a.is(t, http.StatusBadRequest)
 	result := decoded[iothub.BulkResult](t, a)
 	if result.IsSuccessful || len(result.Errors) != 1 || result.Errors[0].DeviceID != there.id || result.Errors[0].ErrorCode != "DeviceAlreadyExists" {
-		t.Errorf("result %s", a.body)
+		t.Errorf("result %s", a.text())
 	}
 	if got := ok[iothub.Device](t, h, "GET /devices/"+there.id, ""); string(got.Authentication.SymmetricKey.Primary) != string(there.key) {
 		t.Error("the identity that was there was replaced")
 	}
 }
 
-func statistics(t *testing.T, h *subject) {
+func statistics(t testing.TB, h *subject) {
 	h.device(t)
 	s := ok[map[string]float64](t, h, "GET /statistics/devices", "")
 	if s["totalDeviceCount"] < 1 || s["totalDeviceCount"] != s["enabledDeviceCount"]+s["disabledDeviceCount"] || len(s) != 3 {
@@ -185,7 +185,7 @@ func statistics(t *testing.T, h *subject) {
 	}
 }
 
-func unauthorized(t *testing.T, h *subject) {
+func unauthorized(t testing.TB, h *subject) {
 	d := h.device(t)
 	later := time.Now().Add(time.Hour)
 	wrong := append(iothub.Key("x"), h.cs.SharedAccessKey...)
@@ -200,7 +200,7 @@ func unauthorized(t *testing.T, h *subject) {
 	} {
 		for _, line := range []string{"GET /devices/" + d.id, "GET /twins/" + d.id, "DELETE /devices/" + d.id} {
 			if a := h.askAs(t, token, line, ""); a.status != http.StatusUnauthorized {
-				t.Errorf("%s with token %s: %d %s", line, name, a.status, a.body)
+				t.Errorf("%s with token %s: %d %s", line, name, a.status, a.text())
 			}
 		}
 	}

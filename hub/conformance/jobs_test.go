@@ -31,7 +31,7 @@ func (h *subject) schedule(t testing.TB, members string) string {
 	a.is(t, http.StatusOK)
 	job := decoded[iothub.Job](t, a)
 	if job.JobID != id || job.Status != iothub.JobQueued || job.Type == "" {
-		t.Errorf("created: %s, want it queued", a.body)
+		t.Errorf("created: %s, want it queued", a.text())
 	}
 	return id
 }
@@ -67,7 +67,7 @@ func (h *subject) ended(t testing.TB, id string) (iothub.Job, []iothub.DeviceJob
 
 const now = `"startTime":null,"maxExecutionTimeInSeconds":60`
 
-func methodJob(t *testing.T, h *subject) {
+func methodJob(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"a":1}`)
 	doc := ok[iothub.Device](t, h, "GET /devices/"+ids[0], "")
 	dev := h.online(t, identity{ids[0], doc.Authentication.SymmetricKey.Primary}, connect{}, iothub.FilterMethods)
@@ -96,7 +96,7 @@ func methodJob(t *testing.T, h *subject) {
 	same(t, "payload of the row", document(t, string(r.Outcome.DeviceMethodResponse.Payload)), `{"ok":true}`)
 }
 
-func twinJob(t *testing.T, h *subject) {
+func twinJob(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"a":1}`, `{"a":2}`)
 	doc := ok[iothub.Device](t, h, "GET /devices/"+ids[1], "")
 	dev := h.online(t, identity{ids[1], doc.Authentication.SymmetricKey.Primary}, connect{}, iothub.FilterDesired)
@@ -122,7 +122,7 @@ func twinJob(t *testing.T, h *subject) {
 	}
 }
 
-func offlineJob(t *testing.T, h *subject) {
+func offlineJob(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"a":1}`)
 	id := h.schedule(t, `"type":"scheduleDeviceMethod","cloudToDeviceMethod":{"methodName":"lockDoor","responseTimeoutInSeconds":5},"queryCondition":"`+condition+`",`+now)
 	job, rows := h.ended(t, id)
@@ -134,7 +134,7 @@ func offlineJob(t *testing.T, h *subject) {
 	}
 }
 
-func laterJob(t *testing.T, h *subject) {
+func laterJob(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"a":1}`)
 	start := time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
 	id := h.schedule(t, `"type":"scheduleUpdateTwin","updateTwin":{"etag":"*","tags":{"a":2}},"queryCondition":"`+condition+`","startTime":"`+start+`","maxExecutionTimeInSeconds":60`)
@@ -145,7 +145,7 @@ func laterJob(t *testing.T, h *subject) {
 	a := h.ask(t, "POST /jobs/v2/"+id+"/cancel", "")
 	a.is(t, http.StatusOK)
 	if got := decoded[iothub.Job](t, a); got.JobID != id || got.Status != iothub.JobCancelled {
-		t.Errorf("cancelled: %s", a.body)
+		t.Errorf("cancelled: %s", a.text())
 	}
 	if got := ok[iothub.Job](t, h, "GET /jobs/v2/"+id, ""); got.Status != iothub.JobCancelled {
 		t.Errorf("the job is %s", got.Status)
@@ -176,7 +176,7 @@ func (h *subject) listed(t testing.TB, id string) bool {
 	}
 }
 
-func badConditionJob(t *testing.T, h *subject) {
+func badConditionJob(t testing.TB, h *subject) {
 	id := h.schedule(t, `"type":"scheduleUpdateTwin","updateTwin":{"etag":"*","tags":{"a":2}},"queryCondition":"SELECT * FROM devices WHERE deviceId = '`+h.id()+`'",`+now)
 	job, _ := h.ended(t, id)
 	if job.Status != iothub.JobFailed || job.FailureReason == "" {
@@ -184,7 +184,7 @@ func badConditionJob(t *testing.T, h *subject) {
 	}
 }
 
-func refusedJobs(t *testing.T, h *subject) {
+func refusedJobs(t testing.TB, h *subject) {
 	condition := `"queryCondition":"deviceId = '` + h.id() + `'",` + now
 	for _, kind := range []string{"scheduleTwinUpdate", "scheduleDirectRequest", "unheardOf"} {
 		id := h.id()

@@ -35,7 +35,7 @@ func (h *subject) invoke(t testing.TB, id, members string) *invoked {
 	c := &invoked{}
 	c.done.Go(func() {
 		start := time.Now()
-		a, err := h.send(t.Context(), h.token(time.Now().Add(time.Hour)), "POST /twins/"+id+"/methods", `{"methodName":"lockDoor"`+members+`}`)
+		a, err := h.send(h.context(t), h.token(time.Now().Add(time.Hour)), "POST /twins/"+id+"/methods", `{"methodName":"lockDoor"`+members+`}`)
 		if err != nil {
 			t.Errorf("call a method of %s: %v", id, err)
 		}
@@ -50,7 +50,7 @@ func (c *invoked) wait() answer {
 	return c.answer
 }
 
-func methodAnswered(t *testing.T, h *subject) {
+func methodAnswered(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	for _, test := range []struct {
@@ -73,7 +73,7 @@ func methodAnswered(t *testing.T, h *subject) {
 	}
 }
 
-func methodWithoutPayload(t *testing.T, h *subject) {
+func methodWithoutPayload(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	for _, members := range []string{"", `,"payload":null`} {
@@ -85,7 +85,7 @@ func methodWithoutPayload(t *testing.T, h *subject) {
 	}
 }
 
-func methodAnsweredTwice(t *testing.T, h *subject) {
+func methodAnsweredTwice(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	c := h.invoke(t, d.id, "")
@@ -101,7 +101,7 @@ func methodAnsweredTwice(t *testing.T, h *subject) {
 	same(t, "the next result", document(t, string(c.wait().body)), `{"status":200,"payload":"own"}`)
 }
 
-func methodUnreachable(t *testing.T, h *subject) {
+func methodUnreachable(t testing.TB, h *subject) {
 	d := h.device(t)
 	offline := h.invoke(t, d.id, "")
 	offline.wait().refused(t, iothub.CodeDeviceNotOnline)
@@ -114,7 +114,7 @@ func methodUnreachable(t *testing.T, h *subject) {
 	h.invoke(t, h.id(), "").wait().refused(t, iothub.CodeDeviceNotFound)
 }
 
-func methodNotQueued(t *testing.T, h *subject) {
+func methodNotQueued(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.online(t, d, connect{}, iothub.FilterMethods).leave() // its session stays
 	h.eventually(t, "the device is offline", func() bool {
@@ -125,7 +125,7 @@ func methodNotQueued(t *testing.T, h *subject) {
 	dev.alive() // and heard nothing of what was called before
 }
 
-func methodTimeout(t *testing.T, h *subject) {
+func methodTimeout(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	c := h.invoke(t, d.id, `,"responseTimeoutInSeconds":5`)
@@ -138,10 +138,10 @@ func methodTimeout(t *testing.T, h *subject) {
 	dev.alive()
 }
 
-func methodConnectTimeout(t *testing.T, h *subject) {
+func methodConnectTimeout(t testing.TB, h *subject) {
 	d := h.device(t)
 	c := h.invoke(t, d.id, `,"connectTimeoutInSeconds":60,"responseTimeoutInSeconds":30`)
-	pause(t, 2*time.Second)
+	h.pause(t, 2*time.Second)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	dev.answerMethod("lockDoor", 200, `"here"`)
 	a := c.wait()
@@ -149,7 +149,7 @@ func methodConnectTimeout(t *testing.T, h *subject) {
 	same(t, "result", document(t, string(a.body)), `{"status":200,"payload":"here"}`)
 }
 
-func methodConnectTimeoutPasses(t *testing.T, h *subject) {
+func methodConnectTimeoutPasses(t testing.TB, h *subject) {
 	d := h.device(t)
 	c := h.invoke(t, d.id, `,"connectTimeoutInSeconds":5`)
 	c.wait().refused(t, iothub.CodeDeviceNotOnline)
@@ -158,7 +158,7 @@ func methodConnectTimeoutPasses(t *testing.T, h *subject) {
 	}
 }
 
-func methodTooLarge(t *testing.T, h *subject) {
+func methodTooLarge(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterMethods)
 	h.invoke(t, d.id, `,"payload":"`+strings.Repeat("x", 128<<10+1)+`"`).wait().refusedAs(t, 400)

@@ -47,7 +47,7 @@ const (
 // open connects a device and returns it with the code of its CONNACK, or -1 where the hub closed the connection instead.
 func (h *subject) open(t testing.TB, d identity, c connect) (*device, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), h.patience)
+	ctx, cancel := context.WithTimeout(h.context(t), h.patience)
 	defer cancel()
 	conn, err := h.dial(ctx, c.cert)
 	if err != nil {

@@ -49,7 +49,7 @@ func (h *subject) tagged(t testing.TB, tags ...string) (ids []string, condition 
 // among returns the condition that selects these devices.
 func among(ids []string) string { return "deviceId IN ['" + strings.Join(ids, "','") + "']" }
 
-func queryTwins(t *testing.T, h *subject) {
+func queryTwins(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"a":1}`)
 	a := h.ask(t, "POST /devices/query", jsonOf(t, map[string]string{"query": "SELECT * FROM devices WHERE " + condition}))
 	a.is(t, http.StatusOK)
@@ -69,7 +69,7 @@ func queryTwins(t *testing.T, h *subject) {
 	}
 }
 
-func queryPages(t *testing.T, h *subject) {
+func queryPages(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, "{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "{\"a\":4}", "{\"a\":5}")
 	sql := jsonOf(t, map[string]string{"query": "SELECT * FROM devices WHERE " + condition})
 	var got []string
@@ -101,7 +101,7 @@ func queryPages(t *testing.T, h *subject) {
 	}
 }
 
-func queryProjections(t *testing.T, h *subject) {
+func queryProjections(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t, `{"site":"north","n":{"m":7}}`)
 	a := h.ask(t, "POST /devices/query", jsonOf(t, map[string]string{
 		"query": "SELECT deviceId, tags.site AS site, tags.n.m AS m, tags.missing AS missing, tags.n AS n FROM devices WHERE " + condition,
@@ -123,7 +123,7 @@ func list(rows []map[string]any) []any {
 	return all
 }
 
-func queryGroups(t *testing.T, h *subject) {
+func queryGroups(t testing.TB, h *subject) {
 	_, condition := h.tagged(t, `{"s":"a","n":1}`, `{"s":"b","n":2}`, `{"s":"a","n":4}`)
 	rows := h.rows(t, "SELECT tags.s AS s, COUNT() AS n, SUM(tags.n) AS total, AVG(tags.n) AS mean, MIN(tags.n) AS least, MAX(tags.n) AS most FROM devices WHERE "+condition+" GROUP BY tags.s")
 	slices.SortFunc(rows, func(a, b map[string]any) int { return strings.Compare(a["s"].(string), b["s"].(string)) })
@@ -131,7 +131,7 @@ func queryGroups(t *testing.T, h *subject) {
 	same(t, "count", any(list(h.rows(t, "SELECT COUNT() AS n FROM devices WHERE "+condition))), `[{"n":3}]`)
 }
 
-func queryConditions(t *testing.T, h *subject) {
+func queryConditions(t testing.TB, h *subject) {
 	ids, condition := h.tagged(t,
 		`{"site":"north","floor":1,"ok":true,"group":"g","my-key":"k"}`,
 		`{"site":"South","floor":2.5,"ok":false}`,
@@ -159,7 +159,7 @@ func queryConditions(t *testing.T, h *subject) {
 	tests("", `tags.site = 'NORTH'`, `tags.missing = 1`, `tags.missing > 0`, `tags.o = 'p'`)
 }
 
-func queryFaults(t *testing.T, h *subject) {
+func queryFaults(t testing.TB, h *subject) {
 	for _, sql := range []string{
 		"SELECT", "SELECT * FROM devices WHERE", "SELECT * FROM devices ORDER BY deviceId", "SELECT * FROM nowhere", "hello", "SELECT * FROM devices WHERE deviceId = 'x",
 	} {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type subject struct {
 	poll     time.Duration // how often it is asked for meanwhile
 	pacer    pacer
 	ids      atomic.Int64
+	stop     context.Context // ends all that is asked, before the test is over; nil = the test's own
 }
 
 // pacer keeps requests apart, so that a hub's throttles need not act. Its zero value lets all pass.
@@ -88,7 +90,7 @@ func (h *subject) token(expiry time.Time) string {
 func (h *subject) askAs(t testing.TB, token, line, body string, headers ...string) answer {
 	t.Helper()
 	for {
-		a, err := h.send(t.Context(), token, line, body, headers...)
+		a, err := h.send(h.context(t), token, line, body, headers...)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -96,7 +98,7 @@ func (h *subject) askAs(t testing.TB, token, line, body string, headers ...strin
 			return a
 		}
 		t.Logf("%s: throttled, again in 15 s", line)
-		pause(t, 15*time.Second)
+		h.pause(t, 15*time.Second)
 	}
 }
 
@@ -126,6 +128,11 @@ func (h *subject) send(ctx context.Context, token, line, body string, headers ..
 	return answer{line, resp.StatusCode, resp.Header, got}, err
 }
 
+var keys = regexp.MustCompile(`("(?:primary|secondary)Key":")[^"]*`)
+
+// text is the body for people, without keys.
+func (a answer) text() string { return keys.ReplaceAllString(string(a.body), "${1}***") }
+
 // ok sends a request that must be answered with 200, and decodes the answer.
 func ok[T any](t testing.TB, h *subject, line, body string, headers ...string) T {
 	t.Helper()
@@ -138,7 +145,7 @@ func decoded[T any](t testing.TB, a answer) T {
 	t.Helper()
 	var v T
 	if err := json.Unmarshal(a.body, &v); err != nil {
-		t.Fatalf("%s: decode %s: %v", a.line, a.body, err)
+		t.Fatalf("%s: decode %s: %v", a.line, a.text(), err)
 	}
 	return v
 }
@@ -147,7 +154,7 @@ func decoded[T any](t testing.TB, a answer) T {
 func (a answer) is(t testing.TB, want int) {
 	t.Helper()
 	if a.status != want {
-		t.Fatalf("%s: %d %s, want %d", a.line, a.status, a.body, want)
+		t.Fatalf("%s: %d %s, want %d", a.line, a.status, a.text(), want)
 	}
 	if len(a.body) > 0 && !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 		t.Errorf("%s: content type %q", a.line, a.header.Get("Content-Type"))
@@ -159,7 +166,7 @@ func (a answer) refused(t testing.TB, want iothub.ErrorCode) {
 	t.Helper()
 	got := iothub.ParseError(a.status, a.header, a.body)
 	if a.status != want.StatusCode() || got.Code != want {
-		t.Errorf("%s: %d %s, want %d %s", a.line, a.status, a.body, want, want.Name())
+		t.Errorf("%s: %d %s, want %d %s", a.line, a.status, a.text(), want, want.Name())
 	}
 }
 
@@ -167,7 +174,7 @@ func (a answer) refused(t testing.TB, want iothub.ErrorCode) {
 func (a answer) refusedAs(t testing.TB, class int) {
 	t.Helper()
 	if a.status/100 != class/100 {
-		t.Errorf("%s: %d %s, want one of %d", a.line, a.status, a.body, class)
+		t.Errorf("%s: %d %s, want one of %d", a.line, a.status, a.text(), class)
 	}
 }
 
@@ -210,14 +217,21 @@ func (h *subject) created(t testing.TB, id string) string {
 	return path
 }
 
+func (h *subject) context(t testing.TB) context.Context {
+	if h.stop != nil {
+		return h.stop
+	}
+	return t.Context()
+}
+
 // pause waits, unless the test is interrupted.
-func pause(t testing.TB, d time.Duration) {
+func (h *subject) pause(t testing.TB, d time.Duration) {
 	t.Helper()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-t.Context().Done():
+	case <-h.context(t).Done():
 		t.Fatal("interrupted")
 	}
 }
@@ -225,7 +239,7 @@ func pause(t testing.TB, d time.Duration) {
 // eventually waits until something is so, for which a hub may take its time.
 func (h *subject) eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
-	for start := time.Now(); !check(); pause(t, h.poll) {
+	for start := time.Now(); !check(); h.pause(t, h.poll) {
 		if time.Since(start) > h.patience {
 			t.Fatalf("not so within %v: %s", h.patience, what)
 		}

@@ -10,7 +10,7 @@ import (
 type testCase struct {
 	name string
 	says string // sections of the reference
-	run  func(t *testing.T, h *subject)
+	run  func(t testing.TB, h *subject)
 }
 
 // table is all there is to be asked of a hub. What the service's documentation leaves open is not in it.

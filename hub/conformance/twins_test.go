@@ -33,7 +33,7 @@ func jsonOf(t testing.TB, v any) string {
 	return string(b)
 }
 
-func newTwin(t *testing.T, h *subject) {
+func newTwin(t testing.TB, h *subject) {
 	d := h.device(t)
 	a := h.ask(t, "GET /twins/"+d.id, "")
 	a.is(t, http.StatusOK)
@@ -67,7 +67,7 @@ func (h *subject) patch(t testing.TB, d identity, patch string) map[string]any {
 	return ok[map[string]any](t, h, "PATCH /twins/"+d.id, patch)
 }
 
-func patchTwin(t *testing.T, h *subject) {
+func patchTwin(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.patch(t, d, `{"tags":{"a":1,"o":{"x":1,"y":"two"},"l":[1,2]},"properties":{"desired":{"d":true,"o":{"x":1.5}}}}`)
 	twin := h.patch(t, d, `{"tags":{"a":null,"o":{"y":null,"z":{"new":false}},"l":[3]},"properties":{"desired":{"o":5}}}`)
@@ -83,13 +83,13 @@ func patchTwin(t *testing.T, h *subject) {
 	}
 }
 
-func patchNullInside(t *testing.T, h *subject) {
+func patchNullInside(t testing.TB, h *subject) {
 	d := h.device(t)
 	twin := h.patch(t, d, `{"properties":{"desired":{"parent":{"child":null}}}}`)
 	same(t, "desired", bare(at(twin, "properties", "desired")), `{"parent":{}}`)
 }
 
-func patchDollar(t *testing.T, h *subject) {
+func patchDollar(t testing.TB, h *subject) {
 	d := h.device(t)
 	before := h.patch(t, d, `{"tags":{"a":1}}`)
 	for _, patch := range []string{
@@ -104,7 +104,7 @@ func patchDollar(t *testing.T, h *subject) {
 	}
 }
 
-func twinVersions(t *testing.T, h *subject) {
+func twinVersions(t testing.TB, h *subject) {
 	d := h.device(t)
 	first := ok[map[string]any](t, h, "GET /twins/"+d.id, "")
 	tags := h.patch(t, d, `{"tags":{"a":1}}`)
@@ -139,7 +139,7 @@ func twinVersions(t *testing.T, h *subject) {
 	same(t, "reported.$version", at(reported, "properties", "reported", "$version"), "2")
 }
 
-func twinIfMatch(t *testing.T, h *subject) {
+func twinIfMatch(t testing.TB, h *subject) {
 	d := h.device(t)
 	first := ok[iothub.Twin](t, h, "GET /twins/"+d.id, "")
 	etag := func(s string) string { return `"` + s + `"` }
@@ -151,7 +151,7 @@ func twinIfMatch(t *testing.T, h *subject) {
 	ok[iothub.Twin](t, h, "PATCH /twins/"+d.id, `{"tags":{"a":4}}`, "If-Match", `"*"`)
 }
 
-func replaceTwin(t *testing.T, h *subject) {
+func replaceTwin(t testing.TB, h *subject) {
 	d := h.device(t)
 	dev := h.online(t, d, connect{}, iothub.FilterTwinResponses)
 	dev.publish(0, iothub.ReportedTopic("1"), `{"r":1}`)
@@ -165,7 +165,7 @@ func replaceTwin(t *testing.T, h *subject) {
 	})
 }
 
-func patchExtras(t *testing.T, h *subject) {
+func patchExtras(t testing.TB, h *subject) {
 	d := h.device(t)
 	twin := h.patch(t, d, `{"deviceId":"`+d.id+`","etag":"AAAAAAAAAAE=","version":99,"status":"enabled","tags":{"a":1}}`)
 	same(t, "tags", twin["tags"], `{"a":1}`)
@@ -184,7 +184,7 @@ func filled(n int) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-func twinSizes(t *testing.T, h *subject) {
+func twinSizes(t testing.TB, h *subject) {
 	d := h.device(t)
 	ok[iothub.Twin](t, h, "PATCH /twins/"+d.id, `{"tags":`+filled(80)+`}`) // 8,000 of 8,192 bytes
 	h.ask(t, "PATCH /twins/"+d.id, `{"tags":{"more":"`+strings.Repeat("x", 250)+`"}}`).refusedAs(t, 400)
@@ -211,7 +211,7 @@ func nested(n int) string {
 	return strings.Repeat(`{"k":`, n) + "1" + strings.Repeat("}", n)
 }
 
-func twinValues(t *testing.T, h *subject) {
+func twinValues(t testing.TB, h *subject) {
 	d := h.device(t)
 	const most, least = "4503599627370495", "-4503599627370496"
 	good := []string{
@@ -236,7 +236,7 @@ func twinValues(t *testing.T, h *subject) {
 	same(t, "version", after["version"], jsonOf(t, before["version"]))
 }
 
-func twinFaults(t *testing.T, h *subject) {
+func twinFaults(t testing.TB, h *subject) {
 	nobody := h.id()
 	h.ask(t, "GET /twins/"+nobody, "").refused(t, iothub.CodeDeviceNotFound)
 	h.ask(t, "PATCH /twins/"+nobody, `{"tags":{"a":1}}`).refused(t, iothub.CodeDeviceNotFound)
