@@ -118,6 +118,9 @@ func methodNotQueued(t testing.TB, h *subject) {
 	d := h.device(t)
 	h.online(t, d, connect{}, iothub.FilterMethods).leave() // its session stays
 	h.eventually(t, "the device is offline", func() bool {
+		if ok[iothub.Twin](t, h, "GET /twins/"+d.id, "").ConnectionState != iothub.Disconnected {
+			return false
+		}
 		a := h.invoke(t, d.id, `,"responseTimeoutInSeconds":5`).wait()
 		return a.status == http.StatusNotFound
 	})
