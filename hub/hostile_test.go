@@ -452,7 +452,9 @@ func TestManySubscriptions(t *testing.T) {
 		}
 		packet, _ = mqtt.AppendSubscribe(nil, 1, filters...)
 		b.write(packet)
-		b.closed()
+		if took := b.closed(); took > 0 {
+			t.Errorf("a thousand filters: closed after %v", took)
+		}
 		eventually(t, "closed as a breach", func() bool { return s.Stats().ProtocolErrors == 1 })
 
 		b = reconnect(t, s, "hostile")
@@ -485,7 +487,9 @@ func TestHugeTopics(t *testing.T) {
 			"$iothub/methods/res/" + strings.Repeat("9", longest-100) + "/?$rid=1", iothub.EventsTopic(strings.Repeat("x", longest-100)),
 		} {
 			b.publish(topic, "")
-			b.closed()
+			if took := b.closed(); took > 0 {
+				t.Errorf("topic %.30s: closed after %v", topic, took)
+			}
 			eventually(t, "a breach", func() bool { return s.Stats().ProtocolErrors == int64(i+1) })
 			b = reconnect(t, s, "hostile")
 		}

@@ -171,7 +171,9 @@ func TestNoTopicReachesAnotherDevice(t *testing.T) {
 			before := s.Stats()
 			b := reconnect(t, s, attacker, iothub.FilterTwinResponses)
 			send(b)
-			b.closed()
+			if took := b.closed(); took > 0 {
+				t.Errorf("%s: closed after %v", what, took)
+			}
 			if got := s.Stats(); got.Telemetry != before.Telemetry || got.TwinPatches != before.TwinPatches || got.TwinReads != before.TwinReads {
 				t.Errorf("%s: counted", what)
 			}
