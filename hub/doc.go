@@ -24,6 +24,12 @@
 // Close ends every connection, request, job and listener and returns when no goroutine of the hub is left. In a
 // testing/synctest bubble with in-memory listeners (package hubtest) all of the hub's time is the bubble's.
 //
+// # Hostile peers
+//
+// What a peer may hold before it has proved who it is, and for how long, is bounded (Options.MaxStrangers, 10 seconds to
+// CONNECT, 64 KB of a request's header), and a device reaches no more than what is its own. docs/hub.md lists the bounds and
+// what counts them in Stats.
+//
 // # Quotas
 //
 // A hub with a Tier does no more than the service does for such a hub: requests, connects and twin operations pass in a

@@ -678,3 +678,76 @@ func TestStrangersGiveTheirDescriptors(t *testing.T) {
 		serving.Wait()
 	})
 }
+
+// A peer that has said its last word, wherever that is, is let go.
+func TestHalfOpenPeers(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "half")
+		connect := packets(t, s, "half")[0]
+		request := requests(s, true)[1]
+		hello := captureHello(t, s)
+		for name, peer := range map[string]struct {
+			l      *memnet.Listener
+			said   []byte
+			proved bool
+		}{
+			"nothing":           {s.MQTT, nil, false},
+			"half a CONNECT":    {s.MQTT, connect[:20], false},
+			"a CONNECT":         {s.MQTT, connect, true},
+			"and half a packet": {s.MQTT, append(bytes.Clone(connect), 0x30, 0x40, 0), true},
+			"nothing by TLS":    {s.MQTTS, nil, false},
+			"half a handshake":  {s.MQTTS, hello[:len(hello)/2], false},
+			"a hello":           {s.MQTTS, hello, false},
+			"nothing by HTTP":   {s.REST, nil, false},
+			"half a header":     {s.REST, request[:30], false},
+			"half a body":       {s.REST, request[:len(request)-5], true},
+			"a hello by HTTPS":  {s.RESTS, hello, false},
+		} {
+			before := s.Stats()
+			conn := dialRaw(t, peer.l)
+			_, _ = conn.Write(peer.said)
+			synctest.Wait()
+			_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+			start := time.Now()
+			_, _ = io.Copy(io.Discard, conn)
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s: the hub held on for %v", name, took)
+			}
+			eventually(t, name+" counted", func() bool { return (s.Stats().Unproven == before.Unproven+1) != peer.proved })
+		}
+	})
+}
+
+// Calls that nobody answers end in time, and what is too many of them at once; other devices are called meanwhile.
+func TestManyPendingMethods(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		const devices, calls, most = 20, 110, 100
+		other := online(t, s, "other", iothub.FilterMethods)
+		start := time.Now()
+		var waiting []*invocation
+		var conns []*bare
+		for _, id := range ids(devices) {
+			conns = append(conns, online(t, s, id, iothub.FilterMethods))
+			for range calls {
+				waiting = append(waiting, invoke(t, s, id, `{"methodName":"m","responseTimeoutInSeconds":5}`))
+			}
+		}
+		c := invoke(t, s, "other", `{"methodName":"m"}`)
+		other.answerMethod("m", "null", 200, "")
+		c.wants(t, 200, `{"status":200,"payload":null}`, 0)
+		for i, c := range waiting {
+			if i%calls < most {
+				c.refused(t, iothub.CodeGatewayTimeout, 5*time.Second)
+			} else {
+				c.refused(t, iothub.CodeDeviceMaximumInflightMethodExceeded, 0)
+			}
+		}
+		if got := s.Stats().MethodTimeouts; got != devices*most || time.Since(start) != 5*time.Second {
+			t.Errorf("%d timeouts were counted after %v", got, time.Since(start))
+		}
+		for _, b := range append(conns, other) {
+			_ = b.conn.Close()
+		}
+		time.Sleep(time.Second)
+	})
+}

@@ -53,7 +53,9 @@ func (o *Options) resolve() Options {
 	}
 	r.HostName = cmp.Or(r.HostName, "localhost")
 	r.Units = cmp.Or(r.Units, 1)
-	r.MaxStrangers = cmp.Or(r.MaxStrangers, defaultStrangers)
+	if r.MaxStrangers <= 0 {
+		r.MaxStrangers = defaultStrangers
+	}
 	if len(r.ServiceKey) == 0 {
 		r.ServiceKey = newKey()
 	}

@@ -309,6 +309,7 @@ func TestAnswerNotTaken(t *testing.T) {
 		if err != nil || n < 1<<10 || n > 128<<10 {
 			t.Errorf("%d bytes of the answer (%v), want what the transport holds and the end", n, err)
 		}
+		eventually(t, "counted", func() bool { return s.Stats().LostAnswers == 1 })
 	})
 }
 
