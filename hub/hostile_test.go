@@ -179,13 +179,17 @@ func requests(s *hubtest.Server, authorized bool) (all [][]byte) {
 		token = iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(24*time.Hour))
 	}
 	for _, r := range [][2]string{
-		{"GET /devices?top=3&", ""}, {"PUT /devices/hostile?", `{"deviceId":"hostile","status":"enabled"}`}, {"GET /twins/hostile?", ""},
+		{"GET /devices?top=3&", ""},
+		{"PUT /devices/hostile?", `{"deviceId":"hostile","status":"enabled"}`},
+		{"GET /twins/hostile?", ""},
 		{"POST /devices?", `[{"id":"hostile","importMode":"updateTwin","tags":{"a":1}}]`},
 		{"PATCH /twins/hostile?", `{"tags":{"a":{"b":null}},"properties":{"desired":{"x":[1,2]}}}`},
 		{"POST /devices/query?", `{"query":"SELECT tags.a AS a FROM devices WHERE deviceId = 'hostile'"}`},
 		{"POST /twins/hostile/methods?", `{"methodName":"m","payload":{"a":1},"connectTimeoutInSeconds":300}`},
 		{"PUT /jobs/v2/hostile?", `{"type":"scheduleUpdateTwin","updateTwin":{"etag":"*","tags":{"j":1}},"queryCondition":"deviceId = 'hostile'"}`},
-		{"GET /jobs/v2/query?jobStatus=running&", ""}, {"POST /jobs/v2/hostile/cancel?", ""}, {"GET /$iothub/websocket?", ""},
+		{"GET /jobs/v2/query?jobStatus=running&", ""},
+		{"POST /jobs/v2/hostile/cancel?", ""},
+		{"GET /$iothub/websocket?", ""},
 	} {
 		all = append(all, fmt.Appendf(nil, "%sapi-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nIf-Match: \"*\"\r\n"+
 			"x-ms-max-item-count: 2\r\nContent-Length: %d\r\n\r\n%s", r[0], token, len(r[1]), r[1]))
@@ -721,7 +725,7 @@ func TestHalfOpenPeers(t *testing.T) {
 // Calls that nobody answers end in time, and what is too many of them at once; other devices are called meanwhile.
 func TestManyPendingMethods(t *testing.T) {
 	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
-		const devices, calls, most = 20, 110, 100
+		const devices, calls, most = 5, 110, 100
 		other := online(t, s, "other", iothub.FilterMethods)
 		start := time.Now()
 		var waiting []*invocation

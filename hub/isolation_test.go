@@ -431,6 +431,7 @@ func TestNoCertificateOpensAnotherDevice(t *testing.T) {
 					t.Errorf("%s over %s: CONNACK %d, want %d", name, way, got, want)
 				}
 				_ = b.conn.Close()
+				synctest.Wait() // or the next one takes over from it
 			}
 		}
 		const no, yes = mqtt.RefusedNotAuthorized, mqtt.Accepted
