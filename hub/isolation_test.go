@@ -35,6 +35,9 @@ func besieged(t *testing.T, opts *hub.Options, siege func(t *testing.T, s *hubte
 	t.Helper()
 	bubble(t, opts, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, attacker, "DEV1", "dev%31", "dev1-", "de", victim)
+		for _, id := range []string{attacker, victim} {
+			ok[iothub.Module](t, s, "PUT /devices/"+id+"/modules/m", `{"authentication":{"symmetricKey":{"primaryKey":"`+key(id+"/m").Base64()+`","secondaryKey":""}}}`)
+		}
 		rest(t, s, "PATCH /twins/"+victim, `{"tags":{"secret":1},"properties":{"desired":{"secret":2}}}`)
 		v := dial(t, s)
 		v.connect(valid(s, victim), true, 0)
@@ -69,7 +72,7 @@ func forged(sr string, key iothub.Key, policy string, expiry time.Time) string {
 // second one.
 func TestNoTokenOpensAnotherDevice(t *testing.T) {
 	besieged(t, nil, func(t *testing.T, s *hubtest.Server, _ *bare) {
-		keys := map[string]iothub.Key{"own": key(attacker), "capitals": key("DEV1"), "encoded": key("dev%31"), "none": nil}
+		keys := map[string]iothub.Key{"own": key(attacker), "capitals": key("DEV1"), "encoded": key("dev%31"), "none": nil, "module": key(attacker + "/m")}
 		for _, name := range []string{"service", "registryRead", "registryReadWrite"} {
 			cs, _ := s.PolicyConnectionString(name)
 			keys[name] = cs.SharedAccessKey
@@ -95,7 +98,13 @@ func TestNoTokenOpensAnotherDevice(t *testing.T) {
 						t.Errorf("key %s, policy %q, scope %s: CONNACK %d", name, policy, sr, code)
 					}
 					_ = b.conn.Close()
-					attempts++
+					c.clientID, c.username = victim+"/m", "localhost/"+victim+"/m/?api-version=2021-04-12"
+					b = dial(t, s)
+					if code := b.connect(c, i%2 == 0, 0); code != mqtt.RefusedNotAuthorized {
+						t.Errorf("the module, key %s, policy %q, scope %s: CONNACK %d", name, policy, sr, code)
+					}
+					_ = b.conn.Close()
+					attempts += 2
 				}
 			}
 		}
@@ -108,7 +117,7 @@ func TestNoTokenOpensAnotherDevice(t *testing.T) {
 // A good token of one device with the names of another in its CONNECT is good for neither.
 func TestNoNameOpensAnotherDevice(t *testing.T) {
 	besieged(t, nil, func(t *testing.T, s *hubtest.Server, _ *bare) {
-		ids := []string{attacker, victim, "DEV1", "dev%31", "dev1 ", "dev1/", "dev/dev1", "dev/../dev1", "dev1/../dev", "./dev1", "*", "+", "#", "", "dev\x001"}
+		ids := []string{attacker, victim, "DEV1", "dev%31", "dev1 ", "dev1/", "dev/dev1", "dev/../dev1", "dev1/../dev", "./dev1", "*", "+", "#", "", "dev\x001", "dev/m", "dev1/m", "dev/modules/m"}
 		names := []string{
 			"localhost/%s", "localhost/%s/?api-version=2021-04-12", "localhost/%s/api-version=2016-11-14", "localhost/dev/%s", "localhost/%s/dev", "localhost//%s",
 			"elsewhere/%s", "%s", "localhost/%s?api-version=2021-04-12", "localhost/dev/?api-version=2021-04-12/%s", "localhost/dev/?x=1&deviceId=%s",
@@ -181,7 +190,7 @@ func TestNoTopicReachesAnotherDevice(t *testing.T) {
 		events := []string{
 			"devices/dev1/messages/events/", "devices/dev1/messages/events", "devices/dev1/messages/events/a=b", "devices/dev/../dev1/messages/events/",
 			"devices//dev1/messages/events/", "/devices/dev1/messages/events/", "devices/dev%31/messages/events/", "devices/DEV1/messages/events/",
-			"devices/dev1/modules/m/messages/events/", "devices/dev/modules/dev1/messages/events/", "devices/dev1/messages/devicebound/", "devices/dev/messages/devicebound/",
+			"devices/dev1/modules/m/messages/events/", "devices/dev/modules/dev1/messages/events/", "devices/dev/modules/m/messages/events/", "devices/dev1/messages/devicebound/", "devices/dev/messages/devicebound/",
 			"devices/dev/messages/eventsx", "devices/dev/dev1/messages/events/", "Devices/dev/messages/events/", " devices/dev/messages/events/",
 			"$iothub/twin/dev1/GET/?$rid=1", "$iothub/devices/dev1/twin/GET/?$rid=1", "$iothub/twin/GET/dev1?$rid=1", "dev1/$iothub/twin/GET/?$rid=1",
 			"$iothub/twin/PATCH/properties/desired/?$rid=1", "$iothub/twin/PATCH/properties/desired/?$version=9", "$iothub/twin/PATCH/tags/?$rid=1",
@@ -203,7 +212,7 @@ func TestNoTopicReachesAnotherDevice(t *testing.T) {
 			"devices/dev/messages/devicebound/+", "devices/dev/messages/devicebound", "devices/dev1/messages/events/#", "devices/dev/messages/events/#", "$iothub/#",
 			"$iothub/+/#", "$iothub/methods/#", "$iothub/methods/POST/+/+", "$iothub/methods/POST", "$iothub/methods/res/#", "$iothub/twin/#", "$iothub/twin/GET/#",
 			"$iothub/twin/PATCH/#", "$iothub/twin/PATCH/properties/#", "$iothub/twin/PATCH/properties/reported/#", "$share/g/$iothub/methods/POST/#", "$queue/$iothub/methods/POST/#",
-			"$share/g/devices/dev1/messages/devicebound/#", "$SYS/#", "$iothub/dev1/methods/POST/#", "devices/dev1/modules/+/#", "devices/dev/modules/m/inputs/#", "$IOTHUB/methods/POST/#",
+			"$share/g/devices/dev1/messages/devicebound/#", "$SYS/#", "$iothub/dev1/methods/POST/#", "devices/dev1/modules/+/#", "devices/dev/modules/m/inputs/#", "devices/dev/modules/m/#", "devices/dev1/modules/m/#", "devices/dev1/modules/m/inputs/#", "$IOTHUB/methods/POST/#",
 			" $iothub/methods/POST/#", "",
 		} {
 			for _, with := range [][]string{{filter}, {iothub.FilterMethods, filter}, {filter, iothub.FilterMethods}} {
@@ -297,6 +306,18 @@ var routes = []struct{ line, may string }{
 	{"GET /statistics/devices", "iothubowner registryRead registryReadWrite"},
 	{"GET /statistics/service", "iothubowner service"},
 	{"GET /muster/stats", "iothubowner service"},
+	{"GET /devices/dev1/modules", "iothubowner registryRead registryReadWrite"},
+	{"GET /devices/dev1/modules/m", "iothubowner registryRead registryReadWrite"},
+	{"PUT /devices/dev1/modules/new", "iothubowner registryReadWrite"},
+	{"DELETE /devices/dev1/modules/new", "iothubowner registryReadWrite"},
+	{"DELETE /devices/dev1/commands", "iothubowner service"},
+	{"GET /twins/dev1/modules/m", "iothubowner service"},
+	{"PATCH /twins/dev1/modules/m", "iothubowner service"},
+	{"PUT /twins/dev1/modules/m", "iothubowner service"},
+	{"POST /twins/dev1/modules/m/methods", "iothubowner service"},
+	{"GET /muster/devices/dev1/telemetry", "iothubowner service"},
+	{"GET /muster/devices/dev1/modules/m/telemetry", "iothubowner service"},
+	{"POST /muster/devices/dev1/messages", "iothubowner service"},
 }
 
 var policyNames = []string{"iothubowner", "service", "device", "registryRead", "registryReadWrite"}

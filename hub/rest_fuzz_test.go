@@ -88,6 +88,7 @@ func fuzzedHub(t *testing.T, test func(t *testing.T, h *hub.Hub)) {
 		defer h.Close()
 		mustDirect(t, h, "PUT", "/devices/dev1", `{}`)
 		mustDirect(t, h, "PUT", "/devices/dev2", `{"status":"disabled"}`)
+		mustDirect(t, h, "PUT", "/devices/dev1/modules/mod", `{}`)
 		mustDirect(t, h, "PATCH", "/twins/dev1", `{"tags":{"a":1,"o":{"x":[1]}},"properties":{"desired":{"d":"v"}}}`)
 		mustDirect(t, h, "PUT", "/jobs/v2/later", `{"type":"scheduleUpdateTwin","updateTwin":{"etag":"*","tags":{"b":1}},"queryCondition":"*","startTime":"2099-01-01T00:00:00Z"}`)
 		test(t, h)
@@ -131,6 +132,18 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/statistics/devices" + api, "", ""},
 		{"GET", "/statistics/service" + api, "", ""},
 		{"GET", "/muster/stats", "", ""},
+		{"PUT", "/devices/dev1/modules/m" + api, "", `{"moduleId":"m","deviceId":"dev1","managedBy":"x","authentication":{"type":"sas"}}`},
+		{"PUT", "/devices/dev1/modules/mod" + api, `"*"`, `{"moduleId":"mod","status":"disabled"}`},
+		{"GET", "/devices/dev1/modules" + api, "", ""},
+		{"DELETE", "/devices/dev1/modules/mod" + api, "*", ""},
+		{"PATCH", "/twins/dev1/modules/mod" + api, "", `{"properties":{"desired":{"x":1}}}`},
+		{"PUT", "/twins/dev1/modules/mod" + api, "", `{"tags":{}}`},
+		{"POST", "/twins/dev1/modules/mod/methods" + api, "", `{"methodName":"m"}`},
+		{"POST", "/devices" + api, "", `[{"id":"dev1","moduleId":"n","importMode":"create"},{"id":"dev1","moduleId":"mod","importMode":"delete"}]`},
+		{"DELETE", "/devices/dev1/commands" + api, "", ""},
+		{"POST", "/muster/devices/dev1/messages", "", `{"body":"x","messageId":"1","properties":{"a":"b"},"expirySeconds":1}`},
+		{"GET", "/muster/devices/dev1/telemetry", "", ""},
+		{"GET", "/muster/devices/dev1/modules/mod/telemetry", "", ""},
 		{"GET", "/$iothub/websocket", "", ""},
 		{"OPTIONS", "/%2e%2e/devices//" + api, "", "["},
 	} {

@@ -22,5 +22,5 @@ var slow = []string{
 
 // table is all there is to be asked of a hub. What the service's documentation leaves open is not in it.
 func table() []testCase {
-	return slices.Concat(identityCases, twinCases, queryCases, methodCases, jobCases, connectCases, deviceCases)
+	return slices.Concat(identityCases, twinCases, queryCases, methodCases, jobCases, connectCases, deviceCases, moduleCases)
 }
