@@ -141,8 +141,9 @@ func queryConditions(t testing.TB, h *subject) {
 		t.Helper()
 		for _, c := range conditions {
 			var got strings.Builder
+			rows := h.rows(t, "SELECT deviceId FROM devices WHERE "+condition+" AND ("+c+")")
 			for i, id := range ids {
-				if slices.ContainsFunc(h.rows(t, "SELECT deviceId FROM devices WHERE "+condition+" AND ("+c+")"), func(row map[string]any) bool { return row["deviceId"] == id }) {
+				if slices.ContainsFunc(rows, func(row map[string]any) bool { return row["deviceId"] == id }) {
 					got.WriteString(itoa(i))
 				}
 			}
