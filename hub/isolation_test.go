@@ -325,6 +325,9 @@ var policyNames = []string{"iothubowner", "service", "device", "registryRead", "
 // Each policy may do what it is for, and a device's key opens nothing, in whatever scope.
 func TestWhoMayDoWhat(t *testing.T) {
 	besieged(t, nil, func(t *testing.T, s *hubtest.Server, _ *bare) {
+		if _, ok := s.PolicyConnectionString("nobody"); ok {
+			t.Error("a policy nobody")
+		}
 		later := time.Now().Add(time.Hour)
 		for _, route := range routes {
 			for _, name := range policyNames {

@@ -161,53 +161,6 @@ func TestBulk(t *testing.T) {
 	})
 }
 
-func TestPermissions(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
-		register(t, s, "dev1")
-		for line, may := range map[string]string{
-			"GET /devices/dev1":         "iothubowner registryRead registryReadWrite",
-			"GET /devices":              "iothubowner registryRead registryReadWrite",
-			"PUT /devices/dev2":         "iothubowner registryReadWrite",
-			"POST /devices":             "iothubowner registryReadWrite",
-			"DELETE /devices/dev2":      "iothubowner registryReadWrite",
-			"GET /twins/dev1":           "iothubowner service",
-			"PATCH /twins/dev1":         "iothubowner service",
-			"POST /devices/query":       "iothubowner service",
-			"POST /twins/dev1/methods":  "iothubowner service",
-			"PUT /jobs/v2/a":            "iothubowner service",
-			"GET /jobs/v2/query":        "iothubowner service",
-			"GET /statistics/service":   "iothubowner service",
-			"GET /statistics/devices":   "iothubowner registryRead registryReadWrite",
-			"GET /muster/stats":         "iothubowner service",
-			"POST /jobs/v2/some/cancel": "iothubowner service",
-
-			"GET /devices/dev1/modules":                    "iothubowner registryRead registryReadWrite",
-			"GET /devices/dev1/modules/m":                  "iothubowner registryRead registryReadWrite",
-			"PUT /devices/dev1/modules/m":                  "iothubowner registryReadWrite",
-			"DELETE /devices/dev1/modules/m":               "iothubowner registryReadWrite",
-			"GET /twins/dev1/modules/m":                    "iothubowner service",
-			"PATCH /twins/dev1/modules/m":                  "iothubowner service",
-			"PUT /twins/dev1/modules/m":                    "iothubowner service",
-			"POST /twins/dev1/modules/m/methods":           "iothubowner service",
-			"DELETE /devices/dev1/commands":                "iothubowner service",
-			"GET /muster/devices/dev1/telemetry":           "iothubowner service",
-			"GET /muster/devices/dev1/modules/m/telemetry": "iothubowner service",
-			"POST /muster/devices/dev1/messages":           "iothubowner service",
-		} {
-			for _, name := range []string{"iothubowner", "service", "device", "registryRead", "registryReadWrite"} {
-				cs, _ := s.PolicyConnectionString(name)
-				a := restAs(t, s, cs, line, "[]")
-				if got, want := a.status != http.StatusUnauthorized, slices.Contains(strings.Fields(may), name); got != want {
-					t.Errorf("%s as %s: %d, want allowed %t", line, name, a.status, want)
-				}
-			}
-		}
-		if _, ok := s.PolicyConnectionString("nobody"); ok {
-			t.Error("a policy nobody")
-		}
-	})
-}
-
 func TestUnauthorized(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, "dev1")
