@@ -318,6 +318,11 @@ var routes = []struct{ line, may string }{
 	{"GET /muster/devices/dev1/telemetry", "iothubowner service"},
 	{"GET /muster/devices/dev1/modules/m/telemetry", "iothubowner service"},
 	{"POST /muster/devices/dev1/messages", "iothubowner service"},
+	{"GET /muster/faults", "iothubowner service"},
+	{"POST /muster/faults", "iothubowner service"},
+	{"DELETE /muster/faults", "iothubowner service"},
+	{"GET /muster/faults/1", "iothubowner service"},
+	{"DELETE /muster/faults/1", "iothubowner service"},
 }
 
 var policyNames = []string{"iothubowner", "service", "device", "registryRead", "registryReadWrite"}

@@ -48,9 +48,9 @@ func mustDirect(t testing.TB, h *hub.Hub, method, target, body string) answer {
 	return a
 }
 
-// statuses are those that the service documents, and 502 for a device's bad answer.
+// statuses are those that the service documents, 502 for a device's bad answer, and 201 for a fault on purpose.
 var statuses = map[int]bool{
-	200: true, 204: true, 400: true, 401: true, 403: true, 404: true, 405: true, 409: true, 412: true, 413: true, 429: true,
+	200: true, 201: true, 204: true, 400: true, 401: true, 403: true, 404: true, 405: true, 409: true, 412: true, 413: true, 429: true,
 	500: true, 502: true, 503: true, 504: true,
 }
 
@@ -132,6 +132,8 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/statistics/devices" + api, "", ""},
 		{"GET", "/statistics/service" + api, "", ""},
 		{"GET", "/muster/stats", "", ""},
+		{"POST", "/muster/faults", "", `{"kind":"silent","for":"1m"}`},
+		{"DELETE", "/muster/faults/1", "", ""},
 		{"PUT", "/devices/dev1/modules/m" + api, "", `{"moduleId":"m","deviceId":"dev1","managedBy":"x","authentication":{"type":"sas"}}`},
 		{"PUT", "/devices/dev1/modules/mod" + api, `"*"`, `{"moduleId":"mod","status":"disabled"}`},
 		{"GET", "/devices/dev1/modules" + api, "", ""},
@@ -158,7 +160,8 @@ func FuzzRequest(f *testing.F) {
 			if method != http.MethodHead {
 				shaped(t, method+" "+target, a)
 			}
-			synctest.Wait() // a job that it began
+			synctest.Wait()                                  // a job that it began
+			mustDirect(t, h, "DELETE", "/muster/faults", "") // one that was asked for
 			answers(t, h)
 		})
 	})
