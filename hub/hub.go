@@ -38,6 +38,10 @@ type Options struct {
 	// DeviceCAs vouch for the devices whose authentication is of type certificateAuthority. Default: none does.
 	DeviceCAs []*x509.Certificate
 
+	// Store keeps identities, twins, sessions, jobs and keys; the hub begins with what it holds, and closes it. A key of the
+	// policy iothubowner that it holds is used if ServiceKey is not given. Default: nothing is kept.
+	Store *Store
+
 	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -76,6 +80,7 @@ type Hub struct {
 	gate     gate
 	throttle *throttle // nil without a tier
 	faults   faults
+	store    *Store // nil = nothing is kept
 	mux      *http.ServeMux
 	counters counters
 	etags    atomic.Uint64 // the newest identity's etag
@@ -93,7 +98,7 @@ type Hub struct {
 // closer is what Close closes to end a call of ServeMQTT or ServeREST.
 type closer interface{ Close() error }
 
-// New returns a hub that has no devices and listens nowhere. Close ends it.
+// New returns a hub that has no devices but those of its store, and listens nowhere. Close ends it.
 func New(opts *Options) *Hub {
 	o := opts.resolve()
 	h := &Hub{
@@ -104,12 +109,14 @@ func New(opts *Options) *Hub {
 		registry: newRegistry(),
 		jobs:     newJobs(),
 		throttle: newThrottle(o.Tier, o.Units),
+		store:    o.Store,
 		timers:   newTimers(),
 		pacer:    pacer{perSecond: o.JobRate},
 		closers:  make(map[closer]struct{}),
 		conns:    make(map[*conn]struct{}),
 	}
 	h.jobs.most, h.registry.most = h.throttle.maxActiveJobs(), h.throttle.maxDevices()
+	h.jobs.store, h.registry.store = o.Store, o.Store
 	h.ca = sync.OnceValues(NewCA)
 	if o.CA != nil {
 		h.ca = func() (*CA, error) { return o.CA, nil }
@@ -122,6 +129,9 @@ func New(opts *Options) *Hub {
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
+	if h.store != nil {
+		h.store.adopt(h, opts.ServiceKey)
+	}
 	return h
 }
 
@@ -270,7 +280,8 @@ func (h *Hub) spawn(f func()) {
 	}
 }
 
-// Close ends all connections, listeners, requests and jobs, and returns when nothing of the hub is running any more.
+// Close ends all connections, listeners, requests and jobs, and returns when nothing of the hub is running any more and its
+// store is closed.
 // It must not be called from within one of the hub's own requests.
 func (h *Hub) Close() error {
 	h.mu.Lock()
@@ -295,6 +306,9 @@ func (h *Hub) Close() error {
 		c.end(endClosed)
 	}
 	h.tasks.Wait()
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
 	return errors.Join(errs...)
 }
 
