@@ -170,4 +170,3 @@ func (w *wire) report(n int) error {
 	}
 	return err
 }
-
