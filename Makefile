@@ -23,6 +23,7 @@ RACE := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race)
 test:
 	@test -n "$(RACE)" || echo "no C compiler: testing without the race detector"
 	$(GO) test $(RACE) ./...
+	$(GO) test $(RACE) ./hub -store
 
 # What CI runs.
 check: tidy format vet staticcheck test

@@ -52,8 +52,12 @@ func BenchmarkIdleConnection(b *testing.B) {
 
 // BenchmarkBroadcast runs a method job over 10,000 connected devices until its last row is done; the devices answer at
 // once. CPU is that of hub and devices together.
-func BenchmarkBroadcast(b *testing.B) {
-	s := hubtest.Start(b, nil)
+func BenchmarkBroadcast(b *testing.B) { broadcast(b, hubtest.Start(b, nil)) }
+
+func BenchmarkBroadcastStore(b *testing.B) { broadcast(b, startStoring(b)) }
+
+func broadcast(b *testing.B, s *hubtest.Server) {
+	b.Helper()
 	conns := connectAll(b, s, benchFleet)
 	var devices sync.WaitGroup
 	for _, conn := range conns {
@@ -140,8 +144,12 @@ func BenchmarkDirectMethod(b *testing.B) {
 }
 
 // BenchmarkTwinJob patches the twins of 10,000 devices by a job.
-func BenchmarkTwinJob(b *testing.B) {
-	s := hubtest.Start(b, nil)
+func BenchmarkTwinJob(b *testing.B) { twinJobs(b, hubtest.Start(b, nil)) }
+
+func BenchmarkTwinJobStore(b *testing.B) { twinJobs(b, startStoring(b)) }
+
+func twinJobs(b *testing.B, s *hubtest.Server) {
+	b.Helper()
 	register(b, s, ids(benchFleet)...)
 	n := 0
 	for b.Loop() {

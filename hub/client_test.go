@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"encoding/json"
+	"flag"
 	"io"
 	"net/http"
 	"strings"
@@ -14,10 +15,18 @@ import (
 	"muster/iothub"
 )
 
+// withStore lets every hub on a fake clock have a store: what they do must not differ.
+var withStore = flag.Bool("store", false, "run hubs with a store")
+
 // bubble runs a test with a hub on a fake clock.
 func bubble(t *testing.T, opts *hub.Options, test func(t *testing.T, s *hubtest.Server)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, hubtest.Start(t, opts)) })
+	synctest.Test(t, func(t *testing.T) {
+		if *withStore {
+			opts = storing(t, opts, t.TempDir())
+		}
+		test(t, hubtest.Start(t, opts))
+	})
 }
 
 // answer is what the REST side answered.

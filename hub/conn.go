@@ -90,6 +90,7 @@ type conn struct {
 	place  place         // while it is a stranger
 	reason atomic.Uint32 // an ending; set once
 	held   atomic.Int32  // twin requests that wait for their turn
+	unkept atomic.Int32  // packets that wait for the store
 
 	mu       sync.Mutex // guards the fields below; never held across a write
 	pending  []byte     // to be written
@@ -97,6 +98,7 @@ type conn struct {
 	flushing bool
 	since    time.Time // when the write of the chunk under way began; zero if there is none
 	wanted   bool      // methods or messages wait for room
+	granting int       // SUBACKs and UNSUBACKs that wait for the store
 	closed   bool      // nothing is written any more
 	flushers sync.WaitGroup
 }
@@ -331,7 +333,7 @@ func (c *conn) slowLocked() bool {
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wanted = !c.closed && c.unsent > crowded
+	c.wanted = !c.closed && (c.unsent > crowded || c.granting > 0)
 	return !c.wanted
 }
 
@@ -401,6 +403,9 @@ func (c *conn) handle(h mqtt.Header, body []byte) error {
 			return breach("the first packet is no CONNECT")
 		}
 		return c.connect(body)
+	}
+	if err := c.awaitKept(); err != nil {
+		return err
 	}
 	switch h.Type {
 	case mqtt.TypePublish:

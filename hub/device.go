@@ -121,6 +121,10 @@ type snapshot struct {
 func (d *device) snapshot(v *snapshot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.snapshotLocked(v)
+}
+
+func (d *device) snapshotLocked(v *snapshot) {
 	// One by one: a literal would be made and then copied, for each row of a query.
 	v.id, v.module = d.deviceID(), d.moduleID()
 	v.tags, v.desired, v.reported, v.version = d.tags, d.desired, d.reported, d.version

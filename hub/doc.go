@@ -6,8 +6,9 @@
 // twin, report properties, hear of desired ones, answer direct methods, get cloud-to-device messages and send telemetry, of
 // which the latest message is kept. Modules of devices do the same on connections of their own, but get no messages.
 // Services (Hub.ServeREST, Hub.ServeRESTS over TLS, or Hub as an http.Handler) manage identities, read and change twins,
-// query, call methods, send messages, and create, follow and cancel jobs. Twins, jobs, messages and sessions live in memory
-// and end with the hub; its certificate authority (CA) can be kept.
+// query, call methods, send messages, and create, follow and cancel jobs. Twins, jobs, messages and sessions live in memory and
+// end with the hub, unless it has a Store, which keeps all but messages in a folder; its certificate authority (CA) can be kept too
+// (OpenCA).
 //
 // Queries and jobs go through the devices, or the modules, in the order of their registration. Time stamps are the wall clock's at the moment
 // that they name: a job's row begins when its request is handed to the connection, or its twin is changed.

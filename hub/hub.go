@@ -42,6 +42,10 @@ type Options struct {
 	// of services before a request with a good token. When one more comes, the oldest is closed. Default 16,384.
 	MaxStrangers int
 
+	// Store keeps identities, twins, sessions, jobs and keys; the hub begins with what it holds, and closes it. A key of the
+	// policy iothubowner that it holds is used if ServiceKey is not given. Default: nothing is kept.
+	Store *Store
+
 	// Logger gets what happens to the hub, and at Debug what happens to its devices. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -83,6 +87,7 @@ type Hub struct {
 	gate      gate
 	throttle  *throttle // nil without a tier
 	faults    faults
+	store     *Store // nil = nothing is kept
 	mux       *http.ServeMux
 	counters  counters
 	strangers strangers
@@ -101,7 +106,7 @@ type Hub struct {
 // closer is what Close closes to end a call of ServeMQTT or ServeREST.
 type closer interface{ Close() error }
 
-// New returns a hub that has no devices and listens nowhere. Close ends it.
+// New returns a hub that has no devices but those of its store, and listens nowhere. Close ends it.
 func New(opts *Options) *Hub {
 	o := opts.resolve()
 	h := &Hub{
@@ -112,12 +117,14 @@ func New(opts *Options) *Hub {
 		registry: newRegistry(),
 		jobs:     newJobs(),
 		throttle: newThrottle(o.Tier, o.Units),
+		store:    o.Store,
 		timers:   newTimers(),
 		pacer:    pacer{perSecond: o.JobRate},
 		closers:  make(map[closer]struct{}),
 		conns:    make(map[*conn]struct{}),
 	}
 	h.jobs.most, h.registry.most = h.throttle.maxActiveJobs(), h.throttle.maxDevices()
+	h.jobs.store, h.registry.store = o.Store, o.Store
 	h.ca = sync.OnceValues(NewCA)
 	if o.CA != nil {
 		h.ca = func() (*CA, error) { return o.CA, nil }
@@ -131,6 +138,9 @@ func New(opts *Options) *Hub {
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.tasks.Go(func() { h.timers.run(h.ctx.Done()) })
+	if h.store != nil {
+		h.store.adopt(h, opts.ServiceKey)
+	}
 	return h
 }
 
@@ -287,7 +297,8 @@ func (h *Hub) spawn(f func()) {
 	}
 }
 
-// Close ends all connections, listeners, requests and jobs, and returns when nothing of the hub is running any more.
+// Close ends all connections, listeners, requests and jobs, and returns when nothing of the hub is running any more and its
+// store is closed.
 // It must not be called from within one of the hub's own requests.
 func (h *Hub) Close() error {
 	h.mu.Lock()
@@ -312,6 +323,9 @@ func (h *Hub) Close() error {
 		c.end(endClosed)
 	}
 	h.tasks.Wait()
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
 	return errors.Join(errs...)
 }
 

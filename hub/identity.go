@@ -111,6 +111,7 @@ func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 		ident.statusAt = time.Now().UnixNano()
 	}
 	d.identity = ident
+	h.store.keepDevice(d)
 	c := d.conn
 	d.mu.Unlock()
 	if !ident.disabled {
@@ -136,6 +137,7 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 		return errPrecondition(d.id)
 	}
 	d.gone.Store(true)
+	h.store.dropDevice(d)
 	c, calls := d.conn, append(d.pending, d.waiting...)
 	d.pending, d.waiting, d.inbox = nil, nil, nil
 	for _, call := range calls {

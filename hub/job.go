@@ -16,15 +16,19 @@ import (
 //	   ├───────────┴──▶ cancelled                     by request, before it runs
 //	   └──▶ failed                                    the condition does not parse
 //
+// A job that a store has kept begins in the status that it had, and goes on (restart).
+//
 // It runs on one goroutine (run, owned by Hub.tasks) that dispatches executions; answers end them on the goroutines
 // of the connections' readers, and the end of the window (maxExecutionTimeInSeconds) on that of the timers.
 type job struct {
 	deadline // of the start, then of the window's end
 
-	hub     *Hub
-	spec    jobSpec
-	created time.Time
-	seq     uint64 // order of creation
+	hub      *Hub
+	spec     jobSpec
+	created  time.Time
+	seq      uint64 // order of creation
+	restored bool   // from a store
+	due      int    // rows that the store should have, -1 before there are any; while it is read
 
 	mu      sync.Mutex // guards the fields below; never held while a call is begun or ended
 	status  iothub.JobStatus
@@ -32,6 +36,7 @@ type job struct {
 	started time.Time
 	ended   time.Time
 	rows    []row // one a device, in order of registration, once the condition is evaluated; never moved or shortened
+	mark    int   // with a store: rows below it may have been dispatched
 	count   jobCounts
 	stop    context.CancelFunc // ends dispatching
 }
@@ -86,6 +91,7 @@ func (j *job) schedule() {
 		return
 	}
 	j.status = iothub.JobScheduled
+	j.hub.store.keepState(j)
 	j.hub.timers.arm(&j.deadline, j.spec.start, j)
 }
 
@@ -110,34 +116,65 @@ func (j *job) cancel() *iothub.Error {
 		return errJobState(j.spec.id, j.status)
 	}
 	j.status, j.ended = iothub.JobCancelled, time.Now()
+	j.hub.store.keepState(j)
 	j.hub.timers.disarm(&j.deadline)
 	return nil
 }
 
 func (j *job) failLocked(why string) {
 	j.status, j.failure, j.ended = iothub.JobFailed, why, time.Now()
+	j.hub.store.keepState(j)
 }
 
-// run evaluates the job's condition and dispatches its executions. The window's end stops both.
-func (j *job) run() {
+// run begins the job at its start, resume goes on with one that had begun before a restart.
+func (j *job) run()    { j.work(j.begin) }
+func (j *job) resume() { j.work(j.reopen) }
+
+// work evaluates the job's condition and dispatches its executions. The window's end stops both; if it has passed already,
+// nobody is reached.
+func (j *job) work(open func(stop context.CancelFunc) bool) {
 	ctx, cancel := context.WithCancel(j.hub.ctx)
 	defer cancel()
-	if !j.begin(cancel) {
+	if !open(cancel) {
 		return
 	}
-	devices, err := j.hub.match(ctx, j.spec.where)
-	if err != nil || !j.enroll(devices) {
+	end := j.spec.start.Add(j.spec.window)
+	over := j.restored && !end.After(time.Now())
+	if !over {
+		j.hub.timers.arm(&j.deadline, end, j)
+	}
+	if !j.enrolled() {
+		devices, err := j.hub.match(ctx, j.spec.where)
+		if err != nil || !j.enroll(devices) {
+			return
+		}
+	}
+	if over {
+		j.close()
 		return
 	}
+	j.dispatchAll(ctx)
+}
+
+// dispatchAll dispatches what is pending, each execution when it is due.
+func (j *job) dispatchAll(ctx context.Context) {
 	turn := time.Now()
 	j.hub.pacer.join(turn)
 	defer j.hub.pacer.leave()
-	calls := make([]call, len(devices)) // one block for all; released with the last row
-	for i := range devices {
+	var err error
+	var ahead marker
+	calls := make([]call, len(j.rows)) // one block for all; released with the last row
+	for i := range calls {
+		if j.restored && !j.isPending(i) {
+			continue
+		}
 		if wait := time.Until(j.hub.pacer.next()); wait > 0 && sleep(ctx, wait) != nil {
 			return
 		}
 		if turn, err = j.hub.throttle.awaitExecution(ctx, turn); err != nil || j.hub.gate.wait(ctx) != nil || j.hub.faults.awaitUp(ctx) != nil {
+			return
+		}
+		if j.hub.store != nil && ahead.pass(j, i) != nil {
 			return
 		}
 		j.dispatch(i, &calls[i])
@@ -152,8 +189,29 @@ func (j *job) begin(stop context.CancelFunc) bool {
 		return false
 	}
 	j.status, j.stop, j.started = iothub.JobRunning, stop, time.Now()
-	j.hub.timers.arm(&j.deadline, j.spec.start.Add(j.spec.window), j)
+	j.hub.store.keepState(j)
 	return true
+}
+
+// reopen opens the window of a job that had begun.
+func (j *job) reopen(stop context.CancelFunc) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stop = stop
+	return true
+}
+
+// enrolled says whether the rows are made.
+func (j *job) enrolled() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rows != nil
+}
+
+func (j *job) isPending(i int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rows[i].status == rowPending
 }
 
 // enroll makes the rows; it reports false if there is nothing to do, or no time left for it.
@@ -170,9 +228,11 @@ func (j *job) enroll(devices []*device) bool {
 	j.count.pending = len(devices)
 	if len(devices) == 0 {
 		j.status, j.ended = iothub.JobCompleted, time.Now()
+		j.hub.store.keepState(j)
 		j.hub.timers.disarm(&j.deadline)
 		return false
 	}
+	j.hub.store.keepRows(j)
 	return true
 }
 
@@ -192,6 +252,8 @@ func (j *job) dispatch(i int, c *call) {
 		*c = call{hub: j.hub, dev: dev, req: j.spec.method, sink: j, row: i}
 		r.call = c
 	}
+	j.hub.store.keepRow(j, i)
+	by := j.executionLocked(i)
 	j.mu.Unlock()
 	j.hub.counters.executions.Add(1)
 
@@ -201,7 +263,7 @@ func (j *job) dispatch(i int, c *call) {
 			return // its answer or timeout ends the row
 		}
 	} else {
-		err = j.hub.patchTwin(dev, j.spec.twin, "*")
+		err = j.hub.patchTwin(dev, j.spec.twin, "*", by)
 	}
 	j.end(i, callResult{err: err})
 }
@@ -229,6 +291,7 @@ func (j *job) endLocked(i int, result callResult, now time.Time) bool {
 	case rowRunning:
 		j.count.running--
 	default:
+		j.hub.store.keepRow(j, i) // what ended it counts, and not that it was applied
 		return false
 	}
 	r.end, r.result, r.call = now.UnixNano(), result, nil
@@ -240,9 +303,11 @@ func (j *job) endLocked(i int, result callResult, now time.Time) bool {
 		j.count.succeeded++
 	}
 	if j.count.pending+j.count.running > 0 {
+		j.hub.store.keepRow(j, i)
 		return false
 	}
 	j.status, j.ended = iothub.JobCompleted, now
+	j.hub.store.keepEnd(j, i)
 	return true
 }
 
@@ -268,6 +333,7 @@ func (j *job) close() {
 		}
 	}
 	j.status, j.ended = iothub.JobCompleted, now // also if the rows were not made yet
+	j.hub.store.keepState(j)
 	stop := j.stop
 	j.mu.Unlock()
 	stop()

@@ -15,7 +15,8 @@ const jobHistory = 30 * 24 * time.Hour
 
 // jobs holds the hub's jobs by id and in order of creation.
 type jobs struct {
-	most int // that may be active at a time; 0 = any number
+	most  int    // that may be active at a time; 0 = any number
+	store *Store // nil = nothing is kept
 
 	mu    sync.RWMutex // guards the fields below
 	byID  map[string]*job
@@ -32,8 +33,8 @@ func (js *jobs) find(id string) *job {
 	return js.byID[id]
 }
 
-// add takes a job in, unless its id is taken or as many jobs are active as may be.
-func (js *jobs) add(j *job) *iothub.Error {
+// add takes a job in, which was asked for by this request, unless its id is taken or as many jobs are active as may be.
+func (js *jobs) add(j *job, request []byte) *iothub.Error {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	js.forgetLocked(j.created.Add(-jobHistory))
@@ -47,6 +48,7 @@ func (js *jobs) add(j *job) *iothub.Error {
 	j.seq = js.seq
 	js.byID[j.spec.id] = j
 	js.order = append(js.order, j)
+	js.store.keepJob(j, request)
 	return nil
 }
 
@@ -68,6 +70,7 @@ func (js *jobs) forgetLocked(before time.Time) {
 	keep := 0
 	for keep < len(js.order) && js.order[keep].endedBefore(before) {
 		delete(js.byID, js.order[keep].spec.id)
+		js.store.dropJob(js.order[keep])
 		keep++
 	}
 	if keep > 0 {

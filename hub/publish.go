@@ -27,7 +27,11 @@ func (c *conn) publish(h mqtt.Header, body []byte) error {
 	if err := c.route(p); err != nil {
 		return err
 	}
-	if p.QoS == 1 {
+	switch {
+	case p.QoS == 0:
+	case c.hub.store != nil:
+		c.confirm(mqtt.AppendPuback(nil, p.ID))
+	default:
 		c.send(func(dst []byte) []byte { return mqtt.AppendPuback(dst, p.ID) })
 	}
 	return nil
@@ -74,7 +78,7 @@ func (c *conn) twin(requestID string) {
 func (c *conn) report(requestID string, patch []byte, heard time.Time) {
 	c.hub.counters.twinPatches.Add(1)
 	d := c.dev
-	version, refusal := d.report(patch, heard)
+	version, refusal := c.hub.report(d, patch, heard)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.subs&subTwin == 0 {
@@ -87,7 +91,7 @@ func (c *conn) report(requestID string, patch []byte, heard time.Time) {
 	c.sendTwinResponse(204, requestID, version, nil)
 }
 
-// sendTwinResponse sends the answer to a twin request; version 0 is none.
+// sendTwinResponse tells a device the answer to a twin request; version 0 is none.
 func (c *conn) sendTwinResponse(status int, requestID string, version int64, body []byte) {
 	var space [128]byte
 	topic := strconv.AppendInt(append(space[:0], "$iothub/twin/res/"...), int64(status), 10)
@@ -95,10 +99,10 @@ func (c *conn) sendTwinResponse(status int, requestID string, version int64, bod
 	if version > 0 {
 		topic = strconv.AppendInt(append(topic, "&$version="...), version, 10)
 	}
-	c.deliver(FaultTwins, topic, body)
+	c.tell(FaultTwins, topic, body)
 }
 
-// sendDesired sends a desired notification to a device that listens: a compact object with the version as last member.
+// sendDesired tells of a desired notification to a device that listens: a compact object with the version as last member.
 func (d *device) sendDesiredLocked(patch []byte) {
 	if d.conn == nil || d.subs&subDesired == 0 {
 		return
@@ -107,7 +111,7 @@ func (d *device) sendDesiredLocked(patch []byte) {
 	topic := append(space[:0], "$iothub/twin/PATCH/properties/desired/?$version="...)
 	topic = strconv.AppendInt(topic, d.desired.version, 10)
 	d.conn.hub.counters.notifications.Add(1)
-	d.conn.deliver(FaultTwins, topic, append(appendVersion(nil, patch, d.desired.version), '}'))
+	d.conn.tell(FaultTwins, topic, append(appendVersion(nil, patch, d.desired.version), '}'))
 }
 
 // sendPublish sends a message with QoS 0. The slices are not kept.

@@ -17,7 +17,8 @@ const shardCount = 256
 type registry struct {
 	seed   maphash.Seed
 	shards [shardCount]shard
-	most   int // devices and modules that there may be; 0 = any number
+	most   int    // devices and modules that there may be; 0 = any number
+	store  *Store // nil = nothing is kept
 
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
@@ -76,6 +77,7 @@ func (r *registry) add(d *device) *iothub.Error {
 	d.seq = r.seq
 	r.order = append(r.order, d)
 	s.devices[d.id] = d
+	r.store.keepDevice(d) // before anybody can see it
 	return nil
 }
 

@@ -162,7 +162,11 @@ func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.
 	if err := h.faults.meetRequest(x.r); err != nil {
 		return reply{}, err
 	}
-	return handle(&request{x.r, body})
+	answer, err := handle(&request{x.r, body})
+	if lost := h.store.wait(x.r.Context()); lost != nil {
+		return reply{}, lost
+	}
+	return answer, err
 }
 
 // waitOpen waits while the hub is paused; it fails if the client goes away or the hub is closed.

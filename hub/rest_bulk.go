@@ -66,7 +66,7 @@ func (h *Hub) apply(e *iothub.BulkEntry) *iothub.Error {
 		if err != nil {
 			return err
 		}
-		return h.patchTwin(d, &patch, etag)
+		return h.patchTwin(d, &patch, etag, nil)
 	}
 	return errArgument("importMode is not known.")
 }

@@ -33,7 +33,7 @@ func (h *Hub) createJob(r *request) (reply, *iothub.Error) {
 		return reply{}, err
 	}
 	j := &job{hub: h, spec: spec, created: now, status: iothub.JobQueued}
-	if err := h.jobs.add(j); err != nil {
+	if err := h.jobs.add(j, r.body); err != nil {
 		return reply{}, err
 	}
 	h.counters.jobs.Add(1)

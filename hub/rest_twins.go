@@ -35,7 +35,7 @@ func (h *Hub) changeTwin(r *request, replace bool) (reply, *iothub.Error) {
 	}
 	patch, err := doc.patch(replace)
 	if err == nil {
-		err = h.patchTwin(d, &patch, r.ifMatch("*"))
+		err = h.patchTwin(d, &patch, r.ifMatch("*"), nil)
 	}
 	if err != nil {
 		return reply{}, err

@@ -30,6 +30,11 @@ func (c *conn) connect(body []byte) error {
 	if err := c.awaitConnect(); err != nil {
 		return err
 	}
+	if p.CleanSession {
+		if err := c.dropSession(dev); err != nil {
+			return err
+		}
+	}
 	c.expiry = expiry
 	c.patience = min(time.Duration(p.KeepAlive)*time.Second*3/2, maxKeepAlive)
 	if !c.attach(dev, p.CleanSession) {
@@ -61,11 +66,15 @@ func (c *conn) attach(dev *device, clean bool) bool {
 	if !present {
 		dev.subs = 0
 	}
+	changed := dev.session == clean
 	dev.session = !clean
 	dev.conn = c
 	dev.identity.connAt = c.heard.UnixNano()
 	dev.active.Store(c.heard.UnixNano())
 	c.dev = dev
+	if changed {
+		c.hub.store.keepDevice(dev)
+	}
 	c.send(func(dst []byte) []byte { return mqtt.AppendConnack(dst, present, mqtt.Accepted) })
 	dev.releaseLocked()
 	dev.inbox.reconnected(present)
@@ -91,6 +100,9 @@ func (h *Hub) detach(c *conn) {
 	d.identity.connAt = time.Now().UnixNano()
 	if !d.session {
 		d.subs = 0
+	}
+	if !d.gone.Load() {
+		h.store.keepDevice(d)
 	}
 }
 
@@ -120,16 +132,23 @@ func (c *conn) subscribe(body []byte) error {
 	d := c.dev
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c.send(func(dst []byte) []byte { return mqtt.AppendSuback(dst, p.ID, codes...) })
-	if d.conn != c {
-		return nil
+	if c.hub.store == nil {
+		c.send(func(dst []byte) []byte { return mqtt.AppendSuback(dst, p.ID, codes...) })
 	}
-	if bits&subDeviceBound != 0 { // its QoS is asked for anew [MQTT-3.8.4-3]
-		d.subs &^= subAcknowledged
+	mine, before := d.conn == c, d.subs
+	if mine {
+		if bits&subDeviceBound != 0 { // its QoS is asked for anew [MQTT-3.8.4-3]
+			d.subs &^= subAcknowledged
+		}
+		d.subs |= bits
 	}
-	d.subs |= bits
-	d.releaseLocked()
-	d.deliverLocked()
+	if c.hub.store != nil {
+		c.keepSubs(d, before, mqtt.AppendSuback(nil, p.ID, codes...))
+	}
+	if mine {
+		d.releaseLocked()
+		d.deliverLocked()
+	}
 	return nil
 }
 
@@ -148,8 +167,13 @@ func (c *conn) unsubscribe(body []byte) error {
 	if bits&subDeviceBound != 0 {
 		bits |= subAcknowledged
 	}
+	before := d.subs
 	if d.conn == c {
 		d.subs &^= bits
+	}
+	if c.hub.store != nil {
+		c.keepSubs(d, before, mqtt.AppendUnsuback(nil, p.ID))
+		return nil
 	}
 	c.send(func(dst []byte) []byte { return mqtt.AppendUnsuback(dst, p.ID) })
 	return nil

@@ -53,8 +53,9 @@ func checkSection(name string, patch []byte, limit int) ([]byte, error) {
 }
 
 // patchTwin applies a change to a device's twin and notifies the device. An etag other than "*" must be the twin's. The
-// device's lock is not held over the merge, which begins anew if the twin has changed meanwhile.
-func (h *Hub) patchTwin(d *device, p *twinPatch, etag string) *iothub.Error {
+// device's lock is not held over the merge, which begins anew if the twin has changed meanwhile. by is the job's execution that
+// does so and has to be kept with it, or nil.
+func (h *Hub) patchTwin(d *device, p *twinPatch, etag string, by *execution) *iothub.Error {
 	for {
 		d.mu.Lock()
 		tags, desired, version := d.tags, d.desired, d.version
@@ -69,14 +70,14 @@ func (h *Hub) patchTwin(d *device, p *twinPatch, etag string) *iothub.Error {
 		if err != nil {
 			return errArgument(err.Error())
 		}
-		if d.replace(p, version, tags, desired) {
+		if h.setTwin(d, p, version, tags, desired, by) {
 			return nil
 		}
 	}
 }
 
-// replace sets the tags and the desired properties after a change, if the twin still has the version that it was made from.
-func (d *device) replace(p *twinPatch, version int64, tags []byte, desired section) bool {
+// setTwin sets the tags and the desired properties after a change, if the twin still has the version that it was made from.
+func (h *Hub) setTwin(d *device, p *twinPatch, version int64, tags []byte, desired section, by *execution) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.version != version || d.gone.Load() {
@@ -84,6 +85,7 @@ func (d *device) replace(p *twinPatch, version int64, tags []byte, desired secti
 	}
 	d.tags, d.desired = tags, desired
 	d.version++
+	h.store.keepTwin(d, by)
 	switch {
 	case p.desired == nil:
 	case p.replace:
@@ -138,7 +140,7 @@ func mergeSection(name string, doc, patch []byte, limit int) ([]byte, error) {
 }
 
 // report applies a device's own patch and returns the new version. As in patchTwin, the lock is not held over the merge.
-func (d *device) report(patch []byte, now time.Time) (int64, *iothub.Error) {
+func (h *Hub) report(d *device, patch []byte, now time.Time) (int64, *iothub.Error) {
 	compact, err := checkSection("properties.reported", patch, iothub.MaxProperties)
 	if err == nil && compact == nil {
 		err = errors.New("properties.reported: not a JSON object")
@@ -155,6 +157,7 @@ func (d *device) report(patch []byte, now time.Time) (int64, *iothub.Error) {
 		same := d.reported.version == old.version
 		if same {
 			d.reported = next
+			h.store.keepDevice(d)
 		}
 		d.mu.Unlock()
 		if same {

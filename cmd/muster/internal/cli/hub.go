@@ -36,7 +36,12 @@ func newHub(stdio Stdio) *cobra.Command {
 		Long: `Run the embedded IoT hub alone: devices connect over MQTT, services over REST.
 When it is ready it prints its endpoints, the service connection string and, if
 it speaks TLS, the file with the CA that clients must trust.
-It holds everything but the CA in memory and ends with an interrupt.
+It ends with an interrupt. Without --data all but the CA ends with it.
+
+With --data it keeps identities, twins, subscriptions of persistent sessions,
+jobs and the keys of its connection strings: what it has acknowledged is there
+when it starts again in that folder, also after a crash. A folder is for one
+hub at a time. When it cannot be written the hub ends with status 1.
 
 An address without a host, such as :8883, is on every interface. An empty
 address is no listener.`,
@@ -50,7 +55,7 @@ address is no listener.`,
 	f.StringVar(&flags.http, "http", "127.0.0.1:8080", "`address` for services, REST over HTTP")
 	f.StringVar(&flags.https, "https", "", "`address` for services, REST over HTTPS, and for devices on WebSockets")
 	f.StringVar(&flags.hostname, "hostname", "localhost", "the hub's name in connection strings, tokens and its certificate")
-	f.StringVar(&flags.data, "data", "", "`folder` of the CA (default: muster/hub in the user's cache folder)")
+	f.StringVar(&flags.data, "data", "", "`folder` to keep everything in (default: only the CA, in muster/hub in the user's cache folder)")
 	f.StringArrayVar(&flags.deviceCAs, "device-ca", nil, "PEM `file` of a CA that vouches for devices; may be repeated")
 	f.Float64Var(&flags.jobRate, "job-rate", 0, "job executions dispatched a second, 0 for as fast as it can")
 	f.StringVar(&flags.tier, "tier", "", "keep the quotas of this tier: F1, S1, S2 or S3 (default none)")
@@ -71,14 +76,10 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 		return err
 	}
 	var ready endpoints
-	if opts.CA != nil {
-		ready.CAFile = opts.CA.File()
-	}
-	doors, err := openDoors(flags, &ready)
+	h, doors, err := openHub(flags, opts, &ready)
 	if err != nil {
 		return err
 	}
-	h := hub.New(opts)
 	ready.ConnectionString = h.ConnectionString().Reveal()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -97,11 +98,48 @@ func runHub(ctx context.Context, flags hubFlags, stdio Stdio) error {
 		<-ctx.Done()
 		return h.Close()
 	})
+	if opts.Store != nil {
+		group.Go(func() error { return watch(ctx, opts.Store) })
+	}
 	if err := printReady(stdio.Out, ready, flags.json); err != nil {
 		stop()
 		return errors.Join(err, group.Wait())
 	}
 	return group.Wait()
+}
+
+// openHub opens what the hub serves and what it keeps, and makes it.
+func openHub(flags hubFlags, opts *hub.Options, ready *endpoints) (*hub.Hub, []door, error) {
+	var err error
+	if flags.data != "" { // before anything else is done to the folder
+		if opts.Store, err = hub.OpenStore(flags.data); err != nil {
+			return nil, nil, err
+		}
+	}
+	var doors []door
+	if opts.CA, err = flags.openCA(); err == nil {
+		doors, err = openDoors(flags, ready)
+	}
+	switch {
+	case err == nil:
+		if opts.CA != nil {
+			ready.CAFile = opts.CA.File()
+		}
+		return hub.New(opts), doors, nil
+	case opts.Store != nil:
+		err = errors.Join(err, opts.Store.Close())
+	}
+	return nil, nil, err
+}
+
+// watch returns why a store cannot be written, or nil when ctx ends.
+func watch(ctx context.Context, s *hub.Store) error {
+	select {
+	case <-s.Failed():
+		return s.Err()
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // options returns what the flags ask of the hub.
@@ -120,12 +158,8 @@ func (f *hubFlags) options(logger *slog.Logger) (*hub.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, err := f.openCA()
-	if err != nil {
-		return nil, err
-	}
 	return &hub.Options{
-		HostName: f.hostname, CA: ca, DeviceCAs: vouchers, JobRate: f.jobRate,
+		HostName: f.hostname, DeviceCAs: vouchers, JobRate: f.jobRate,
 		Tier: hub.Tier(f.tier), Units: f.units, Logger: logger,
 	}, nil
 }

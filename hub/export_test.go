@@ -1,0 +1,80 @@
+package hub
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"muster/iothub"
+)
+
+// Records are what a store holds, for tests: the record's name, and a function that decodes one and encodes it again.
+var Records = map[string]func([]byte) ([]byte, error){
+	"device": func(content []byte) ([]byte, error) {
+		d, parent, err := decodeDevice(2, content)
+		if err != nil {
+			return nil, err
+		}
+		if parent != 0 {
+			d.parent = &device{seq: parent, id: d.id[:strings.Index(d.id, "/")]}
+		}
+		return d.keptLocked().Encode()
+	},
+	"job": func(content []byte) ([]byte, error) {
+		j, err := decodeJob(1, content)
+		if err != nil {
+			return nil, err
+		}
+		var request jobRecord
+		_ = json.Unmarshal(content, &request) // decodeJob did so
+		return jobRecord{j.spec.id, j.created.UnixNano(), request.Request}.Encode()
+	},
+	"state": func(content []byte) ([]byte, error) {
+		j := &job{}
+		if err := j.decodeState(content); err != nil {
+			return nil, err
+		}
+		if j.due >= 0 {
+			j.rows = make([]row, min(j.due, 1024))
+		}
+		return j.stateLocked().Value.Encode()
+	},
+	"row": func(content []byte) ([]byte, error) {
+		j := &job{spec: jobSpec{kind: iothub.JobTwin}}
+		r, err := j.decodeRow(content, func(seq uint64, id string) *device { return &device{id: id, seq: seq} })
+		if err != nil {
+			return nil, err
+		}
+		j.rows = []row{r}
+		return j.rowLocked(0).Value.Encode()
+	},
+}
+
+// TwinOf returns the twin in a device's record, as the service shows it.
+func TwinOf(content []byte) ([]byte, error) {
+	d, _, err := decodeDevice(2, content)
+	if err != nil {
+		return nil, err
+	}
+	return d.twinReply().body, nil
+}
+
+// ApplyNext changes the twin of the first pending row of a twin job, and does not get to end the row: what a crash may leave.
+func ApplyNext(h *Hub, jobID string) *iothub.Error {
+	j := h.jobs.find(jobID)
+	j.mu.Lock()
+	i := slices.IndexFunc(j.rows, func(r row) bool { return r.status == rowPending })
+	j.rows[i].status, j.rows[i].start = rowRunning, time.Now().UnixNano()
+	by := j.executionLocked(i)
+	j.mu.Unlock()
+	return h.patchTwin(by.row.dev, j.spec.twin, "*", by)
+}
+
+// DropDevice forgets a device in the store alone: what a crash may leave of a removal.
+func DropDevice(h *Hub, id string) {
+	d := h.registry.find(id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.store.dropDevice(d)
+}
