@@ -23,7 +23,8 @@ type book struct {
 	devices []deviceBook
 	groups  map[string]string // one string a group, not one a device
 
-	connect    series // from due to ready, the first time
+	connect    series   // from due to ready, the first time
+	connectAt  []uint64 // connect by window
 	connects   flights
 	connected  int64
 	reconnects int64
@@ -168,6 +169,7 @@ func (b *book) addConnect(r *sample.Connect) {
 		b.connects.addSpan(r.Dialed, r.Ready)
 		if took, ok := r.Ready.Since(d.due); ok {
 			b.connect.record(took)
+			b.connectAt = appendWindowValue(b.connectAt, r.Ready, sample.Succeeded, took)
 		}
 	}
 }

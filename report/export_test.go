@@ -3,6 +3,8 @@ package report
 import (
 	"io"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Names for tests of what only the package itself uses.
@@ -29,4 +31,24 @@ func Percentiles(values []int64) [4]int64 {
 	st := s.stats()
 	us := func(m Millis) int64 { return int64(time.Duration(m) / time.Microsecond) }
 	return [4]int64{us(st.P50), us(st.P90), us(st.P99), us(st.P999)}
+}
+
+// Buckets counts values, in µs, once by themselves and once by the least
+// values of their buckets as windows are kept.
+func Buckets(values []int64) (own, kept *hdrhistogram.PackedHistogram) {
+	own, kept = hdrhistogram.NewPacked(lowest, highest, digits), hdrhistogram.NewPacked(lowest, highest, digits)
+	for _, v := range values {
+		_ = own.RecordValue(v)
+		_ = kept.RecordValue(bucketValue(bucketOf(uint64(v))))
+	}
+	return own, kept
+}
+
+// WindowBytes returns how much memory the report's windows take.
+func (r *Report) WindowBytes() int {
+	n := 0
+	for i := range r.windows {
+		n += len(r.windows[i].encoded)
+	}
+	return n
 }

@@ -52,13 +52,16 @@ type folder struct {
 	at     map[uint32]int32 // device → its index in rows, of the present job
 	flown  []flights        // by job
 	rows   []deviceRow
+
+	windows []windowSeries // of all jobs
+	values  []uint64       // of one phase; its memory is used again
 }
 
 // foldJobs fills in s.Jobs and returns a row for each device and job, in the
-// order of the jobs and of the fleet, and when executions were on their way.
-// It lets go of the rows as it goes.
-func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights) {
-	f := folder{book: b, flown: make([]flights, len(b.jobs))}
+// order of the jobs and of the fleet, when executions were on their way, and
+// the windows. It lets go of the rows as it goes.
+func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights, []windowSeries) {
+	f := folder{book: b, flown: make([]flights, len(b.jobs)), windows: []windowSeries{b.connectWindows(&s.Fleet)}}
 	for i := range b.jobs {
 		j := &b.jobs[i]
 		s.Jobs = append(s.Jobs, f.fold(j, &f.flown[i]))
@@ -66,7 +69,7 @@ func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights) {
 			rep.rows, rep.at, rep.targets.Devices = nil, nil, nil
 		}
 	}
-	return f.rows, f.flown
+	return f.rows, f.flown, f.windows
 }
 
 func (f *folder) fold(b *jobBook, flown *flights) Job {
@@ -92,6 +95,7 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 	}
 	f.balance(b, &j)
 	f.take(&j)
+	f.addWindows(b, &j)
 	if foreign > 0 {
 		j.warn("%s of devices that the hub did not name or that are not of the fleet: in the ledger, not in devices.csv", count(foreign, "execution"))
 	}
@@ -154,19 +158,28 @@ func (j *Job) addCause(o sample.Outcome, cause string) {
 	by[cause]++
 }
 
-// measure records the phases of one execution. A method through the hub has no
-// moment after its answer: it finished by answering. That is no uplink, not
-// one of no length.
+// measure records the phases of one execution.
 func (f *folder) measure(b *jobBook, e *row) {
-	for p, ends := range e.spans() {
-		took, ok := ends[1].Since(ends[0])
-		if !ok || phase(p) == uplink && b.spec.finishesByAnswering() {
+	for p := range phases {
+		took, ok := b.took(e, p)
+		if !ok {
 			continue
 		}
 		s := &f.series[p][e.outcome]
 		s.record(took)
-		s.hubClock = s.hubClock || e.hubClock && phase(p).hubClock()
+		s.hubClock = s.hubClock || e.hubClock && p.hubClock()
 	}
+}
+
+// took returns how long a phase of e was, if it was seen. A method through the
+// hub has no moment after its answer: it finished by answering. That is no
+// uplink, not one of no length.
+func (b *jobBook) took(e *row, p phase) (time.Duration, bool) {
+	if p == uplink && b.spec.finishesByAnswering() {
+		return 0, false
+	}
+	from, to := e.span(p)
+	return to.Since(from)
 }
 
 func (f *folder) row(job string, device uint32) *deviceRow {

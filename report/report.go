@@ -31,6 +31,7 @@ type Report struct {
 
 	dir     string
 	devices []deviceRow
+	windows []windowSeries // of the fleet, then of each job and phase that has any
 }
 
 // Build makes the report of the run in the results folder dir. Samples that
@@ -46,7 +47,7 @@ func Build(dir string) (*Report, error) {
 		return nil, err
 	}
 	s := b.summary()
-	rows, flown := b.foldJobs(&s)
+	rows, flown, windows := b.foldJobs(&s)
 	s.Thresholds = evaluate(run.Thresholds, &s)
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
@@ -58,7 +59,7 @@ func Build(dir string) (*Report, error) {
 	addWarnings(&s)
 	verdict, reasons := Judge(&s)
 	s.Verdict, s.Reasons = verdict, append(s.Reasons, reasons...)
-	return &Report{Summary: s, dir: dir, devices: rows}, nil
+	return &Report{Summary: s, dir: dir, devices: rows, windows: windows}, nil
 }
 
 // Write writes summary.json, devices.csv and summary.md into the run's folder.

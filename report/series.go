@@ -46,19 +46,26 @@ func (p phase) hubClock() bool {
 	return false
 }
 
-// spans gives the ends of each phase of e.
-func (e *row) spans() [phases][2]sample.Moment {
-	spans := [phases][2]sample.Moment{
-		lag:      {e.due, e.dispatched},
-		delivery: {e.due, e.received},
-		downlink: {e.dispatched, e.received},
-		device:   {e.received, e.answered},
-		uplink:   {e.answered, e.finished},
-		total:    {e.due, e.finished},
-		service:  {e.dispatched, e.finished},
-		booking:  {e.due, e.booked},
+// span gives the ends of phase p of e.
+func (e *row) span(p phase) (from, to sample.Moment) {
+	switch p {
+	case lag:
+		return e.due, e.dispatched
+	case delivery:
+		return e.due, e.received
+	case downlink:
+		return e.dispatched, e.received
+	case device:
+		return e.received, e.answered
+	case uplink:
+		return e.answered, e.finished
+	case total:
+		return e.due, e.finished
+	case service:
+		return e.dispatched, e.finished
+	default: // booking
+		return e.due, e.booked
 	}
-	return spans
 }
 
 // micros returns d in whole microseconds, the histograms' unit, and whether
