@@ -52,3 +52,6 @@ func (r *Report) WindowBytes() int {
 	}
 	return n
 }
+
+// Intervals writes histograms.hlog to w.
+func (r *Report) Intervals(w io.Writer) error { return r.writeIntervals(w) }

@@ -62,13 +62,15 @@ func Build(dir string) (*Report, error) {
 	return &Report{Summary: s, dir: dir, devices: rows, windows: windows}, nil
 }
 
-// Write writes summary.json, devices.csv and summary.md into the run's folder.
-// Each file appears whole or not at all.
+// Write writes what is made of the samples into the run's folder. Each file
+// appears whole or not at all.
 func (r *Report) Write() error {
 	return errors.Join(
 		writeFile(r.dir, "summary.json", r.writeJSON),
 		writeFile(r.dir, "devices.csv", r.writeDevices),
 		writeFile(r.dir, "summary.md", r.writeMarkdown),
+		writeFile(r.dir, hlogFile, r.writeIntervals),
+		r.writePercentiles(),
 	)
 }
 

@@ -239,10 +239,17 @@ func (b *book) connectWindows(f *Fleet) windowSeries {
 // measure, in order; phase "connect" of job "" is how long devices took to be
 // ready for the first time. The Window that it yields is valid until the next.
 func (r *Report) Windows(job, phase string) iter.Seq[*Window] {
-	for i := range r.windows {
-		if s := &r.windows[i]; s.job == job && s.phase == phase {
-			return s.each(anyOutcome)
-		}
+	if s := r.series(job, phase); s != nil {
+		return s.each(anyOutcome)
 	}
 	return func(func(*Window) bool) {}
+}
+
+// series returns the windows of a job's phase, or nil.
+func (r *Report) series(job, phase string) *windowSeries {
+	i := slices.IndexFunc(r.windows, func(s windowSeries) bool { return s.job == job && s.phase == phase })
+	if i < 0 {
+		return nil
+	}
+	return &r.windows[i]
 }

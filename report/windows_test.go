@@ -76,12 +76,7 @@ func TestWindowsLeaveOutWhatIsExcluded(t *testing.T) {
 
 // Merged, the windows are the histogram of which the summary was read.
 func TestWindowsMergeIntoTheSummary(t *testing.T) {
-	f := broadcast(400)
-	for i := range 30 {
-		e := find[sample.Execution](f, 2*i+1)
-		e.Outcome, e.Code = sample.TimedOut, "GatewayTimeout"
-	}
-	r := f.build(t)
+	r := twoOutcomes().build(t)
 	for _, job := range r.Summary.Jobs {
 		for phase, st := range job.Phases {
 			merged := hdrhistogram.NewPacked(1, int64(24*time.Hour/time.Microsecond), 3)
