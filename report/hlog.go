@@ -11,8 +11,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-const hlogFile = "histograms.hlog"
-
 // tag names the series in an interval log, where a tag has no comma and no
 // blank, and in file names: job and phase, and fleet.connect. What is not a
 // letter, a digit or one of ._- in a job's name becomes its bytes in

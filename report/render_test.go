@@ -97,7 +97,7 @@ func TestGolden(t *testing.T) {
 			if err := r.Write(); err != nil {
 				t.Fatal(err)
 			}
-			for _, file := range []string{"summary.json", "summary.md"} {
+			for _, file := range []string{"summary.json", "summary.md", "junit.xml", "bench.txt"} {
 				got, err := os.ReadFile(filepath.Join(dir, file))
 				if err != nil {
 					t.Fatal(err)

@@ -69,7 +69,9 @@ func (r *Report) Write() error {
 		writeFile(r.dir, "summary.json", r.writeJSON),
 		writeFile(r.dir, "devices.csv", r.writeDevices),
 		writeFile(r.dir, "summary.md", r.writeMarkdown),
-		writeFile(r.dir, hlogFile, r.writeIntervals),
+		writeFile(r.dir, "junit.xml", r.writeJUnit),
+		writeFile(r.dir, "bench.txt", r.writeBench),
+		writeFile(r.dir, "histograms.hlog", r.writeIntervals),
 		r.writePercentiles(),
 	)
 }

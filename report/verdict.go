@@ -203,14 +203,19 @@ func strictReasons(s *Summary) []string {
 			thousands(s.Fleet.Connected), count(s.Fleet.Devices, "device")))
 	}
 	for i := range s.Jobs {
-		j := &s.Jobs[i]
-		if j.Targeted == 0 && len(j.NotRun) == 0 {
-			reasons = append(reasons, fmt.Sprintf("job %s: targeted no device", j.Name))
-		}
-		// The unknown ones have a reason of their own.
-		if n := j.Targeted - j.Succeeded - j.Unknown; n > 0 {
-			reasons = append(reasons, fmt.Sprintf("job %s: %s did not succeed, and no threshold says how many may", j.Name, count(n, "execution")))
-		}
+		reasons = append(reasons, s.Jobs[i].strictReasons()...)
+	}
+	return reasons
+}
+
+func (j *Job) strictReasons() []string {
+	var reasons []string
+	if j.Targeted == 0 && len(j.NotRun) == 0 {
+		reasons = append(reasons, fmt.Sprintf("job %s: targeted no device", j.Name))
+	}
+	// The unknown ones have a reason of their own.
+	if n := j.Targeted - j.Succeeded - j.Unknown; n > 0 {
+		reasons = append(reasons, fmt.Sprintf("job %s: %s did not succeed, and no threshold says how many may", j.Name, count(n, "execution")))
 	}
 	return reasons
 }
