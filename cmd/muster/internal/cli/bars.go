@@ -68,7 +68,7 @@ func (b *bars) bar(name string) *mpb.Bar {
 	)
 }
 
-func (b *bars) close() {
+func (b *bars) close(*harness.Result) {
 	if b.connect != nil {
 		b.connect.Abort(false)
 	}

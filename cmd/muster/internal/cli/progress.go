@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,10 +12,11 @@ import (
 	"muster/harness"
 )
 
-// progress shows how a run goes. Its calls come from one goroutine at a time.
+// progress shows how a run goes. Its calls come from one goroutine at a time;
+// the last is close, with what came of the run if there is a report.
 type progress interface {
 	observe(harness.Progress)
-	close()
+	close(*harness.Result)
 }
 
 // plainEvery is how often a run that has nothing new to say says so.
@@ -34,7 +34,7 @@ func newProgress(mode string, w io.Writer) (progress, error) {
 	case "plain":
 		return &lines{w: w}, nil
 	case "json":
-		return &jsonLines{encoder: json.NewEncoder(w)}, nil
+		return newJSONLines(w), nil
 	case "none":
 		return quiet{}, nil
 	}
@@ -49,7 +49,7 @@ func isTerminal(w io.Writer) bool {
 type quiet struct{}
 
 func (quiet) observe(harness.Progress) {}
-func (quiet) close()                   {}
+func (quiet) close(*harness.Result)    {}
 
 // lines shows progress as plain lines: one when something changes, and one
 // every few seconds.
@@ -73,64 +73,7 @@ func (l *lines) observe(p harness.Progress) {
 	}
 }
 
-func (l *lines) close() {}
-
-// jsonLines shows progress as one JSON object a line.
-type jsonLines struct{ encoder *json.Encoder }
-
-func (j *jsonLines) observe(p harness.Progress) {
-	_ = j.encoder.Encode(jsonProgress(p)) // progress that nobody reads must not end the run
-}
-
-func (j *jsonLines) close() {}
-
-// jobJSON is a job in a line of JSON progress.
-type jobJSON struct {
-	Name        string `json:"name"`
-	Repetition  int    `json:"repetition"` // from 1; 0 before the first
-	Repetitions int    `json:"repetitions"`
-	Status      string `json:"status"`
-	Targeted    int64  `json:"targeted"`
-	Received    int64  `json:"received"`
-	Done        int64  `json:"done"`
-}
-
-// progressJSON is a line of JSON progress.
-type progressJSON struct {
-	Stage          harness.Stage `json:"stage"`
-	ElapsedSeconds float64       `json:"elapsedSeconds"`
-	Devices        int64         `json:"devices"`
-	Online         int64         `json:"online"`
-	Jobs           []jobJSON     `json:"jobs"`
-	News           []newsJSON    `json:"news,omitempty"`
-}
-
-// newsJSON is a repetition that changed its status.
-type newsJSON struct {
-	Name       string `json:"name"`
-	Repetition int    `json:"repetition"`
-	ID         string `json:"id,omitempty"`
-	Status     string `json:"status"`
-	Reason     string `json:"reason,omitempty"`
-	Devices    int64  `json:"devices"`
-}
-
-func jsonProgress(p harness.Progress) progressJSON {
-	out := progressJSON{
-		Stage: p.Stage, ElapsedSeconds: p.Elapsed.Seconds(),
-		Devices: int64(p.Fleet.Devices), Online: p.Fleet.Online, Jobs: make([]jobJSON, len(p.Jobs)),
-	}
-	for i, j := range p.Jobs {
-		out.Jobs[i] = jobJSON{
-			Name: j.Job, Repetition: j.Repetition, Repetitions: j.Repetitions, Status: j.Status,
-			Targeted: j.Targeted, Received: j.Received, Done: j.Done,
-		}
-	}
-	for _, n := range p.News {
-		out.News = append(out.News, newsJSON{Name: n.Job, Repetition: n.Repetition, ID: n.ID, Status: n.Status, Reason: n.Reason, Devices: n.Devices})
-	}
-	return out
-}
+func (l *lines) close(*harness.Result) {}
 
 // news words what is new in an observation: another stage, and the jobs whose
 // status changed.

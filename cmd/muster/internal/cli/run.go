@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,11 +92,11 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	opts.Args = shownArgs(file, set)
 	opts.Observe = show.observe
 	result, err := harness.Run(ctx, s, opts)
-	show.close()
+	show.close(result)
 	if result == nil || result.Report == nil {
 		return remoteStatus(err, file)
 	}
-	if werr := printReport(result.Report, stdio); werr != nil {
+	if werr := errors.Join(printReport(result.Report, stdio), appendStepSummary(result.Dir)); werr != nil {
 		return errors.Join(err, werr)
 	}
 	if err != nil {
@@ -134,9 +136,40 @@ func shownArgs(file string, set *pflag.FlagSet) []string {
 	return args
 }
 
+// appendStepSummary appends the run's summary.md to the page of a CI step, if
+// there is one: GitHub and those like it name its file in an environment
+// variable.
+func appendStepSummary(dir string) (err error) {
+	path := os.Getenv("GITHUB_STEP_SUMMARY")
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "summary.md"))
+	if err != nil {
+		return fmt.Errorf("append the report to $GITHUB_STEP_SUMMARY: %w", err)
+	}
+	page, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("append the report to $GITHUB_STEP_SUMMARY: %w", err)
+	}
+	_, err = page.Write(append(text, '\n'))
+	if err = errors.Join(err, page.Close()); err != nil {
+		return fmt.Errorf("append the report to $GITHUB_STEP_SUMMARY: %w", err)
+	}
+	return nil
+}
+
 // verdictStatus returns nil for a pass, else the verdict's exit status. The
 // report has said why.
 func verdictStatus(v report.Verdict) error {
+	status := exitStatusOf(v)
+	if status == exitPass {
+		return nil
+	}
+	return withStatus(status, nil)
+}
+
+func exitStatusOf(v report.Verdict) int {
 	statuses := map[report.Verdict]int{
 		report.Pass: exitPass, report.Fail: exitThreshold, report.Invalid: exitInvalid,
 		report.Interrupted: exitInterrupted, report.Incomplete: exitFailed,
@@ -145,8 +178,5 @@ func verdictStatus(v report.Verdict) error {
 	if !ok {
 		status = exitThreshold // no data is never a pass
 	}
-	if status == exitPass {
-		return nil
-	}
-	return withStatus(status, nil)
+	return status
 }
