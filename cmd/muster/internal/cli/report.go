@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 
@@ -12,24 +13,39 @@ import (
 )
 
 func newReport(stdio Stdio) *cobra.Command {
-	return &cobra.Command{
+	var executions string
+	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Make a run's report again from its samples",
-		Long: `Make summary.json, devices.csv and summary.md of a results folder again from its run.json
-and samples, and print the report. A run that was killed is reported with what it measured
-until then, and the verdict incomplete. The exit status is the verdict's.`,
+		Long: `Make everything in a results folder that is made of its run.json and samples again, and print
+the report. A run that was killed is reported with what it measured until then, and the verdict
+incomplete. The exit status is the verdict's.
+
+--parquet writes the executions, one row each, to a file of their own too, in the Parquet format.`,
 		Args: cobra.ExactArgs(1),
-		RunE: action(func(_ context.Context, args []string) error { return remakeReport(args[0], stdio) }),
 	}
+	cmd.Flags().StringVar(&executions, "parquet", "", "export the executions to this file (Parquet; moments in nanoseconds since the run began)")
+	cmd.RunE = action(func(_ context.Context, args []string) error {
+		if cmd.Flags().Changed("parquet") && executions == "" {
+			return withStatus(exitUsage, errors.New("--parquet: want the name of a file"))
+		}
+		return remakeReport(args[0], executions, stdio)
+	})
+	return cmd
 }
 
-func remakeReport(dir string, stdio Stdio) error {
+func remakeReport(dir, executions string, stdio Stdio) error {
 	r, err := report.Build(dir)
 	if err != nil {
 		return err
 	}
 	if err := r.Write(); err != nil {
 		return err
+	}
+	if executions != "" {
+		if err := report.WriteParquet(dir, executions); err != nil {
+			return err
+		}
 	}
 	if err := printReport(r, stdio); err != nil {
 		return err
