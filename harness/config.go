@@ -117,15 +117,22 @@ func (r *run) headerOf() *report.Run {
 	for _, g := range s.Fleet {
 		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})
 	}
-	for i, j := range s.Jobs {
-		h.Jobs = append(h.Jobs, report.RunJob{
-			Name: j.Name, Type: string(j.Type), Via: string(j.Via), QueryCondition: s.ShownCondition(i), Repetitions: j.Times,
-		})
-	}
+	h.Jobs = RunJobs(s)
 	for _, t := range s.Thresholds {
 		h.Thresholds = append(h.Thresholds, t.Text)
 	}
 	return h
+}
+
+// RunJobs returns the jobs of s as run.json has them.
+func RunJobs(s *scenarios.Scenario) []report.RunJob {
+	jobs := make([]report.RunJob, len(s.Jobs))
+	for i, j := range s.Jobs {
+		jobs[i] = report.RunJob{
+			Name: j.Name, Type: string(j.Type), Via: string(j.Via), QueryCondition: s.ShownCondition(i), Repetitions: j.Times,
+		}
+	}
+	return jobs
 }
 
 func hostOf() report.Host {
@@ -163,7 +170,7 @@ func (r *run) claimFolder() error {
 		_, taken := os.Stat(filepath.Join(dir, "run.json"))
 		err := error(fs.ErrExist)
 		if taken != nil {
-			r.samples, err = sample.Create(dir, nil)
+			err = r.create(dir)
 		}
 		switch {
 		case err == nil:
@@ -177,4 +184,10 @@ func (r *run) claimFolder() error {
 			return fmt.Errorf("open results folder %s: %w", dir, err)
 		}
 	}
+}
+
+func (r *run) create(dir string) error {
+	w, err := sample.Create(dir, nil)
+	r.samples = &recorder{Writer: w, live: r.opts.Live}
+	return err
 }

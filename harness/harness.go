@@ -27,6 +27,7 @@ import (
 	"muster/fleet/paho"
 	"muster/hub"
 	"muster/iothub"
+	"muster/report"
 	"muster/scenarios"
 	"muster/scheduler"
 )
@@ -50,6 +51,8 @@ type Options struct {
 	// Observe is told how the run goes, about four times a second, from one
 	// goroutine. Default nobody.
 	Observe func(Progress)
+	// Live counts what the run records while it goes on. Default nobody does.
+	Live *report.Live
 	// Limits are the limits to check before the run. Default those of this host.
 	Limits *Limits
 	// Version and Args are written to run.json. Secrets do not belong in Args.

@@ -214,7 +214,10 @@ func TestReportAgainGivesTheSameFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made := []string{"summary.json", "devices.csv", "summary.md"}
+		made := []string{
+			"summary.json", "devices.csv", "summary.md", "junit.xml", "bench.txt", "histograms.hlog",
+			filepath.Join("percentiles", "fleet.connect.hgrm"), filepath.Join("percentiles", "lock.total.hgrm"),
+		}
 		first := map[string]string{}
 		for _, name := range made {
 			first[name] = take(t, filepath.Join(dir, name))

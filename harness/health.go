@@ -22,7 +22,7 @@ const healthEvery = time.Second
 // health records how the generator itself fares.
 type health struct {
 	clock   *sample.Clock
-	samples *sample.Writer
+	samples *recorder
 
 	mu    sync.Mutex // guards the fields below
 	wakes []sample.Wake

@@ -7,6 +7,7 @@ import (
 
 	"muster/fleet"
 	"muster/internal/sample"
+	"muster/report"
 	"muster/scenarios"
 	"muster/scheduler"
 )
@@ -25,6 +26,9 @@ const (
 	Closing     Stage = "closing"     // connections are closed
 	Reporting   Stage = "reporting"   // the report is made from the samples
 )
+
+// Stages are the stages of a run, in order.
+var Stages = [...]Stage{Starting, Registering, Connecting, Running, Draining, Closing, Reporting}
 
 // Progress is a run at one moment.
 type Progress struct {
@@ -46,10 +50,40 @@ type JobNews struct {
 	Devices     int64  // whom it targeted, once that is known
 }
 
+// recorder writes samples, and has them counted if somebody watches.
+type recorder struct {
+	*sample.Writer
+	live *report.Live // nil if nobody does
+}
+
+// Execution, with Write, implements scheduler.Recorder.
+func (r *recorder) Execution(e *sample.Execution) {
+	r.Writer.Execution(e)
+	if r.live != nil {
+		r.live.Execution(e)
+	}
+}
+
+// Connect implements fleet.Recorder.
+func (r *recorder) Connect(c *sample.Connect) {
+	r.Writer.Connect(c)
+	if r.live != nil {
+		r.live.Connect(c)
+	}
+}
+
+// Write records what is of any other kind.
+func (r *recorder) Write(rec sample.Record) {
+	r.Writer.Write(rec)
+	if r.live != nil {
+		r.live.Write(rec)
+	}
+}
+
 // reporter records what the scheduler measures and keeps the news of it for
 // the observer.
 type reporter struct {
-	*sample.Writer
+	*recorder
 	jobs []scenarios.Job
 
 	mu     sync.Mutex // guards the fields below
@@ -59,7 +93,7 @@ type reporter struct {
 
 // Write implements scheduler.Recorder.
 func (r *reporter) Write(rec sample.Record) {
-	r.Writer.Write(rec)
+	r.recorder.Write(rec)
 	switch rec := rec.(type) {
 	case *sample.JobState:
 		r.note(rec.Job, rec.Repetition, JobNews{ID: rec.ID, Status: rec.Status, Devices: rec.Stats.Devices})

@@ -57,7 +57,7 @@ type run struct {
 	scenario *scenarios.Scenario
 	opts     Options
 	clock    *sample.Clock
-	samples  *sample.Writer
+	samples  *recorder
 	header   *report.Run
 	hub      *Hub
 	client   *iothub.Client

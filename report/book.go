@@ -71,7 +71,7 @@ type repetition struct {
 
 // row is the last that was recorded of an execution.
 type row struct {
-	due, dispatched, received, answered, finished, booked sample.Moment
+	moments
 
 	device, duplicates, attempts uint32
 	cause                        uint16
@@ -203,8 +203,7 @@ func (b *book) addExecution(r *sample.Execution) {
 		return
 	}
 	e := row{
-		due: r.Due, dispatched: r.Dispatched, received: r.Received, answered: r.Answered, finished: r.Finished, booked: r.Booked,
-		device: r.Device, duplicates: r.Duplicates, attempts: r.Attempts, outcome: r.Outcome, hubClock: r.HubClock,
+		moments: momentsOf(r), device: r.Device, duplicates: r.Duplicates, attempts: r.Attempts, outcome: r.Outcome, hubClock: r.HubClock,
 	}
 	if !r.Final || r.Outcome == sample.Open {
 		e.outcome = sample.Unknown // unless a later record says how it ended

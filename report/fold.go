@@ -113,7 +113,7 @@ func (r *repetition) addUnseen() {
 	}
 	for _, d := range r.targets.Devices {
 		if _, ok := r.at[d]; !ok {
-			r.put(row{due: r.targets.Due, device: d, outcome: sample.Unknown}, true)
+			r.put(row{moments: moments{due: r.targets.Due}, device: d, outcome: sample.Unknown}, true)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (j *Job) addCause(o sample.Outcome, cause string) {
 // measure records the phases of one execution.
 func (f *folder) measure(b *jobBook, e *row) {
 	for p := range phases {
-		took, ok := b.took(e, p)
+		took, ok := b.spec.took(&e.moments, p)
 		if !ok {
 			continue
 		}
@@ -169,17 +169,6 @@ func (f *folder) measure(b *jobBook, e *row) {
 		s.record(took)
 		s.hubClock = s.hubClock || e.hubClock && p.hubClock()
 	}
-}
-
-// took returns how long a phase of e was, if it was seen. A method through the
-// hub has no moment after its answer: it finished by answering. That is no
-// uplink, not one of no length.
-func (b *jobBook) took(e *row, p phase) (time.Duration, bool) {
-	if p == uplink && b.spec.finishesByAnswering() {
-		return 0, false
-	}
-	from, to := e.span(p)
-	return to.Since(from)
 }
 
 func (f *folder) row(job string, device uint32) *deviceRow {

@@ -46,26 +46,47 @@ func (p phase) hubClock() bool {
 	return false
 }
 
-// span gives the ends of phase p of e.
-func (e *row) span(p phase) (from, to sample.Moment) {
+// moments are those of an execution.
+type moments struct{ due, dispatched, received, answered, finished, booked sample.Moment }
+
+func momentsOf(e *sample.Execution) moments {
+	return moments{
+		due: e.Due, dispatched: e.Dispatched, received: e.Received,
+		answered: e.Answered, finished: e.Finished, booked: e.Booked,
+	}
+}
+
+// span gives the ends of phase p.
+func (m *moments) span(p phase) (from, to sample.Moment) {
 	switch p {
 	case lag:
-		return e.due, e.dispatched
+		return m.due, m.dispatched
 	case delivery:
-		return e.due, e.received
+		return m.due, m.received
 	case downlink:
-		return e.dispatched, e.received
+		return m.dispatched, m.received
 	case device:
-		return e.received, e.answered
+		return m.received, m.answered
 	case uplink:
-		return e.answered, e.finished
+		return m.answered, m.finished
 	case total:
-		return e.due, e.finished
+		return m.due, m.finished
 	case service:
-		return e.dispatched, e.finished
+		return m.dispatched, m.finished
 	default: // booking
-		return e.due, e.booked
+		return m.due, m.booked
 	}
+}
+
+// took returns how long a phase of an execution of j was, if it was seen. A
+// method through the hub has no moment after its answer: it finished by
+// answering. That is no uplink, not one of no length.
+func (j *RunJob) took(m *moments, p phase) (time.Duration, bool) {
+	if p == uplink && j.finishesByAnswering() {
+		return 0, false
+	}
+	from, to := m.span(p)
+	return to.Since(from)
 }
 
 // micros returns d in whole microseconds, the histograms' unit, and whether

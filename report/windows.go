@@ -219,7 +219,7 @@ func (f *folder) addWindows(b *jobBook, j *Job) {
 		for _, rep := range b.reps {
 			for i := range rep.rows {
 				e := &rep.rows[i]
-				if took, ok := b.took(e, p); ok {
+				if took, ok := b.spec.took(&e.moments, p); ok {
 					_, end := e.span(p)
 					values = appendWindowValue(values, end, e.outcome, took)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,6 +26,7 @@ type runFlags struct {
 	seed      uint64
 	driver    string
 	progress  string
+	metrics   string
 	drain     time.Duration
 	inProcess bool
 	verbose   bool
@@ -53,6 +55,7 @@ and the results are written. A second one kills.`,
 	f.Uint64Var(&flags.seed, "seed", 0, "seed of everything random (default: the scenario's)")
 	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
 	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
+	f.StringVar(&flags.metrics, "metrics", "", "serve how the run goes to Prometheus at this address until it ends, as in :9464 on loopback (default off)")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
@@ -91,7 +94,7 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	}
 	opts.Args = shownArgs(file, set)
 	opts.Observe = show.observe
-	result, err := harness.Run(ctx, s, opts)
+	result, err := runWatched(ctx, s, opts, flags.metrics, stdio.Err)
 	show.close(result)
 	if result == nil || result.Report == nil {
 		return remoteStatus(err, file)
@@ -103,6 +106,24 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return remoteStatus(err, file)
 	}
 	return verdictStatus(result.Report.Summary.Verdict)
+}
+
+// runWatched runs s, and serves its metrics if an address is given.
+func runWatched(ctx context.Context, s *scenarios.Scenario, opts *harness.Options, addr string, stderr io.Writer) (*harness.Result, error) {
+	if addr == "" {
+		return harness.Run(ctx, s, opts)
+	}
+	live := report.NewLive(harness.RunJobs(s))
+	m, err := serveMetrics(addr, s, opts.DriverName, live, stderr)
+	if err != nil {
+		return nil, err
+	}
+	m.watch(opts, live)
+	result, err := harness.Run(ctx, s, opts)
+	if serr := m.stop(); serr != nil {
+		err = errors.Join(err, fmt.Errorf("stop serving metrics: %w", serr))
+	}
+	return result, err
 }
 
 // options checks the flags that the scenario has no part in.

@@ -70,6 +70,7 @@ func TestTranscripts(t *testing.T) {
 			"start":      start,
 			"await":      await,
 			"capture":    capture,
+			"download":   download,
 			"signal":     send,
 			"kill-child": killChild,
 			"ends":       ends,
