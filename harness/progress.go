@@ -28,7 +28,7 @@ const (
 )
 
 // Stages are the stages of a run, in order.
-var Stages = [...]Stage{Starting, Registering, Connecting, Running, Draining, Closing, Reporting}
+var Stages = [...]Stage{Starting, Registering, Checking, Connecting, Running, Draining, Closing, Reporting}
 
 // Progress is a run at one moment.
 type Progress struct {

@@ -37,7 +37,7 @@ func (j *jsonLines) close(result *harness.Result) {
 	s := &result.Report.Summary
 	line := j.last
 	line.Stage, line.Time, line.ElapsedSeconds, line.News = stageDone, time.Now().UTC(), s.DurationSeconds, nil
-	line.Result = &endJSON{Verdict: s.Verdict, Reasons: s.Reasons, Results: result.Dir, ExitStatus: exitStatusOf(s.Verdict)}
+	line.Result = &endJSON{Verdict: s.Verdict, Reasons: s.Reasons, Results: result.Dir}
 	_ = j.encoder.Encode(line)
 }
 
@@ -84,10 +84,9 @@ type newsJSON struct {
 
 // endJSON is what came of a run.
 type endJSON struct {
-	Verdict    report.Verdict `json:"verdict"`
-	Reasons    []string       `json:"reasons"`
-	Results    string         `json:"results"` // the folder
-	ExitStatus int            `json:"exitStatus"`
+	Verdict report.Verdict `json:"verdict"`
+	Reasons []string       `json:"reasons"`
+	Results string         `json:"results"` // the folder
 }
 
 func jsonProgress(p harness.Progress) progressJSON {

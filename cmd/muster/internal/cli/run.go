@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -94,7 +93,12 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	}
 	opts.Args = shownArgs(file, set)
 	opts.Observe = show.observe
-	result, err := runWatched(ctx, s, opts, flags.metrics, stdio.Err)
+	stopMetrics, err := flags.serveMetrics(s, opts, stdio.Err)
+	if err != nil {
+		return err
+	}
+	result, err := harness.Run(ctx, s, opts)
+	err = errors.Join(err, stopMetrics())
 	show.close(result)
 	if result == nil || result.Report == nil {
 		return remoteStatus(err, file)
@@ -106,24 +110,6 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return remoteStatus(err, file)
 	}
 	return verdictStatus(result.Report.Summary.Verdict)
-}
-
-// runWatched runs s, and serves its metrics if an address is given.
-func runWatched(ctx context.Context, s *scenarios.Scenario, opts *harness.Options, addr string, stderr io.Writer) (*harness.Result, error) {
-	if addr == "" {
-		return harness.Run(ctx, s, opts)
-	}
-	live := report.NewLive(harness.RunJobs(s))
-	m, err := serveMetrics(addr, s, opts.DriverName, live, stderr)
-	if err != nil {
-		return nil, err
-	}
-	m.watch(opts, live)
-	result, err := harness.Run(ctx, s, opts)
-	if serr := m.stop(); serr != nil {
-		err = errors.Join(err, fmt.Errorf("stop serving metrics: %w", serr))
-	}
-	return result, err
 }
 
 // options checks the flags that the scenario has no part in.
@@ -183,14 +169,6 @@ func appendStepSummary(dir string) (err error) {
 // verdictStatus returns nil for a pass, else the verdict's exit status. The
 // report has said why.
 func verdictStatus(v report.Verdict) error {
-	status := exitStatusOf(v)
-	if status == exitPass {
-		return nil
-	}
-	return withStatus(status, nil)
-}
-
-func exitStatusOf(v report.Verdict) int {
 	statuses := map[report.Verdict]int{
 		report.Pass: exitPass, report.Fail: exitThreshold, report.Invalid: exitInvalid,
 		report.Interrupted: exitInterrupted, report.Incomplete: exitFailed,
@@ -199,5 +177,8 @@ func exitStatusOf(v report.Verdict) int {
 	if !ok {
 		status = exitThreshold // no data is never a pass
 	}
-	return status
+	if status == exitPass {
+		return nil
+	}
+	return withStatus(status, nil)
 }
