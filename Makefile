@@ -41,10 +41,11 @@ vet:
 staticcheck:
 	$(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
 
-# Clients that others wrote, for the tests of package peers: these skip without them, and fail in CI. Needs npm, and for
-# Mosquitto's tools Debian or the like, or to have them.
+# Clients that others wrote, and readers of results, for the tests of packages peers, report and harness/metrics: these skip
+# without them, and fail in CI. Needs npm, and for Mosquitto's tools, xmllint and promtool Debian or the like, or to have them.
 peers: peers/node_modules/.package-lock.json
-	@command -v mosquitto_sub >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mosquitto-clients; }
+	@for program in mosquitto_sub xmllint promtool; do command -v $$program >/dev/null || missing=1; done; test -z "$$missing" || \
+		{ apt-get update -q && apt-get install -q -y --no-install-recommends mosquitto-clients libxml2-utils prometheus; }
 
 peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.json
 	cd peers && npm ci --omit=dev --ignore-scripts --no-audit --no-fund

@@ -4,8 +4,10 @@
 // Build reads run.json and samples/ of a results folder and nothing else, so
 // the same folder always gives the same report, during the run's own process
 // or years later. Build streams: it keeps a compact row of each execution, a
-// sparse histogram of each device and job that had samples, and the dense
-// histograms of one job at a time.
+// sparse histogram of each device and job that had samples, the windows of a
+// second in a few bytes a value, and the dense histograms of one job at a time.
+// WriteParquet exports the executions of such a folder. Live counts the same
+// while a run goes on, for those who watch it.
 //
 // What is measured follows three rules. A moment that was not seen is absent
 // and never zero. A value that no histogram can hold, above 24 hours or

@@ -44,7 +44,9 @@ $` + secretVariable + `. A job that matches devices which are not of the fleet i
 with 104.
 
 The first interrupt drains: nothing more is begun, what has begun is awaited for --drain,
-and the results are written. A second one kills.`,
+and the results are written. A second one kills.
+
+If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
