@@ -43,6 +43,8 @@ type book struct {
 	torn       bool
 	unexpected int64 // receipts that fit no job
 	strays     int64 // records of a job or device that run.json does not have
+
+	detail detail // what only the page shows
 }
 
 // deviceBook is one device of the fleet.
@@ -50,6 +52,8 @@ type deviceBook struct {
 	id, group string
 	due       sample.Moment // of its first attempt to connect
 	ready     bool
+	took      time.Duration // to connect the first time, if ready
+	returns   uint32        // how often it came back
 }
 
 // jobBook is one job.
@@ -163,13 +167,16 @@ func (b *book) addConnect(r *sample.Connect) {
 		}
 	case d.ready:
 		b.reconnects++
+		d.returns++
 	default:
 		d.ready = true
+		b.detail.ramp.add(d.due, r.Ready)
 		b.connected++
 		b.connects.addSpan(r.Dialed, r.Ready)
 		if took, ok := r.Ready.Since(d.due); ok {
 			b.connect.record(took)
 			b.connectAt = appendWindowValue(b.connectAt, r.Ready, sample.Succeeded, took)
+			d.took = took
 		}
 	}
 }
@@ -263,6 +270,7 @@ func (b *book) addUnexpected(r *sample.Unexpected) {
 
 func (b *book) addHub(r *sample.HubStats) {
 	b.saw(r.At)
+	b.detail.addHub(r)
 	if b.hub == nil {
 		b.hub = new(Hub)
 	}
@@ -274,6 +282,7 @@ func (b *book) addHub(r *sample.HubStats) {
 
 func (b *book) addHealth(r *sample.Health) {
 	b.saw(r.At)
+	b.detail.addHealth(r)
 	for _, w := range r.Wakes {
 		b.wake.record(w.Delay)
 	}

@@ -182,13 +182,16 @@ func (c *console) job(j *Job) {
 	c.table(j)
 	if len(j.Slowest) > 0 {
 		var names []string
-		for _, d := range j.Slowest {
+		for _, d := range j.Slowest[:min(len(j.Slowest), namedOnConsole)] {
 			names = append(names, plain(d.ID)+" "+short(d.Max))
 		}
 		c.labelled("slowest", names)
 	}
 	c.notes("!", yellow, j.Warnings, "")
 }
+
+// namedOnConsole is how many of a job's slowest devices a terminal shows.
+const namedOnConsole = 3
 
 // ledger returns what the job targeted and every outcome that occurred.
 func (j *Job) ledger() []string {

@@ -12,7 +12,7 @@ import (
 )
 
 // slowest is how many of a job's slowest devices are named.
-const slowest = 3
+const slowest = 10
 
 // outcomeCount is the number of outcomes and Open, which is not one.
 const outcomeCount = len(sample.Outcomes) + 1
@@ -26,12 +26,14 @@ type deviceRow struct {
 	duplicates uint32
 	outcomes   [outcomeCount]uint32
 	max        time.Duration
+	maxIn      uint32                        // the repetition of max
+	service    time.Duration                 // the longest; below zero if none was seen
 	total      *hdrhistogram.PackedHistogram // made at the first sample
 }
 
 // record takes in one total. What the histogram cannot hold is counted with
 // the job's phase.
-func (d *deviceRow) record(took time.Duration) {
+func (d *deviceRow) record(took time.Duration, repetition uint32) {
 	us, ok := micros(took)
 	if !ok {
 		return
@@ -39,7 +41,9 @@ func (d *deviceRow) record(took time.Duration) {
 	if d.total == nil {
 		d.total = hdrhistogram.NewPacked(lowest, highest, digits)
 	}
-	d.max = max(d.max, took)
+	if took > d.max {
+		d.max, d.maxIn = took, repetition
+	}
 	_ = d.total.RecordValue(us) // micros has checked the range, which is all it refuses
 }
 
@@ -52,6 +56,8 @@ type folder struct {
 	at     map[uint32]int32 // device → its index in rows, of the present job
 	flown  []flights        // by job
 	rows   []deviceRow
+	groups groups     // of the present job
+	detail *jobDetail // of the present job
 
 	windows []windowSeries // of all jobs
 	values  []uint64       // of one phase; its memory is used again
@@ -79,6 +85,8 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 	}
 	first := len(f.rows)
 	f.at = map[uint32]int32{}
+	f.groups = newGroups(f.book.run)
+	f.detail = f.book.newDetail()
 	foreign := int64(0)
 	for _, n := range b.inOrder() {
 		rep := b.reps[n]
@@ -88,7 +96,7 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 		rep.addUnseen()
 		for i := range rep.rows {
 			flown.add(&rep.rows[i], b.spec.Via == "direct")
-			if !f.count(b, &j, &rep.rows[i]) {
+			if !f.count(b, &j, &rep.rows[i], n) {
 				foreign++
 			}
 		}
@@ -96,6 +104,8 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 	f.balance(b, &j)
 	f.take(&j)
 	f.addWindows(b, &j)
+	f.complete(b, &j)
+	j.Groups = f.groups.take()
 	if foreign > 0 {
 		j.warn("%s of devices that the hub did not name or that are not of the fleet: in the ledger, not in devices.csv", count(foreign, "execution"))
 	}
@@ -120,7 +130,7 @@ func (r *repetition) addUnseen() {
 
 // count adds one execution to the job and to its device, and reports whether
 // that device is of the fleet.
-func (f *folder) count(b *jobBook, j *Job, e *row) bool {
+func (f *folder) count(b *jobBook, j *Job, e *row, repetition uint32) bool {
 	*j.outcome(e.outcome)++
 	j.Targeted++
 	j.Duplicates += int64(e.duplicates)
@@ -132,7 +142,8 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 		j.Causes[b.causes[e.cause]]++
 		j.addCause(e.outcome, b.causes[e.cause])
 	}
-	f.measure(b, e)
+	group := f.groups.of(f.book, e)
+	f.measure(b, e, group)
 	if int(e.device) >= len(f.book.devices) {
 		return false
 	}
@@ -140,7 +151,10 @@ func (f *folder) count(b *jobBook, j *Job, e *row) bool {
 	d.outcomes[e.outcome]++
 	d.duplicates += e.duplicates
 	if took, ok := e.finished.Since(e.due); ok {
-		d.record(took)
+		d.record(took, repetition)
+	}
+	if took, ok := e.finished.Since(e.dispatched); ok {
+		d.service = max(d.service, took)
 	}
 	return true
 }
@@ -159,7 +173,7 @@ func (j *Job) addCause(o sample.Outcome, cause string) {
 }
 
 // measure records the phases of one execution.
-func (f *folder) measure(b *jobBook, e *row) {
+func (f *folder) measure(b *jobBook, e *row, g *group) {
 	for p := range phases {
 		took, ok := b.spec.took(&e.moments, p)
 		if !ok {
@@ -168,6 +182,7 @@ func (f *folder) measure(b *jobBook, e *row) {
 		s := &f.series[p][e.outcome]
 		s.record(took)
 		s.hubClock = s.hubClock || e.hubClock && p.hubClock()
+		g.record(p, took, e)
 	}
 }
 
@@ -176,7 +191,7 @@ func (f *folder) row(job string, device uint32) *deviceRow {
 	if !ok {
 		i = int32(len(f.rows))
 		f.at[device] = i
-		f.rows = append(f.rows, deviceRow{deviceBook: &f.book.devices[device], job: job, device: device})
+		f.rows = append(f.rows, deviceRow{deviceBook: &f.book.devices[device], job: job, device: device, service: -1})
 	}
 	return &f.rows[i]
 }
@@ -199,6 +214,7 @@ func (f *folder) take(j *Job) {
 			s.reset()
 		}
 		j.take(p, &f.merged)
+		f.detail.take(p, &f.merged)
 	}
 	if len(byOutcome) > 1 {
 		j.PhasesByOutcome = byOutcome
@@ -240,7 +256,12 @@ func slowestOf(rows []deviceRow) []SlowDevice {
 	}
 	var named []SlowDevice
 	for _, d := range top {
-		named = append(named, SlowDevice{ID: d.name(), Group: d.group, Max: Millis(d.max)})
+		slow := SlowDevice{ID: d.name(), Group: d.group, Max: Millis(d.max), Repetition: int(d.maxIn) + 1}
+		if d.service >= 0 {
+			service := Millis(d.service)
+			slow.Service = &service
+		}
+		named = append(named, slow)
 	}
 	return named
 }

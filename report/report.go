@@ -34,6 +34,7 @@ type Report struct {
 	dir     string
 	devices []deviceRow
 	windows []windowSeries // of the fleet, then of each job and phase that has any
+	book    *book // for the page
 }
 
 // Build makes the report of the run in the results folder dir. Samples that
@@ -61,7 +62,7 @@ func Build(dir string) (*Report, error) {
 	addWarnings(&s)
 	verdict, reasons := Judge(&s)
 	s.Verdict, s.Reasons = verdict, append(s.Reasons, reasons...)
-	return &Report{Summary: s, dir: dir, devices: rows, windows: windows}, nil
+	return &Report{Summary: s, dir: dir, devices: rows, windows: windows, book: b}, nil
 }
 
 // Write writes what is made of the samples into the run's folder. Each file
@@ -75,6 +76,7 @@ func (r *Report) Write() error {
 		writeFile(r.dir, "bench.txt", r.writeBench),
 		writeFile(r.dir, "histograms.hlog", r.writeIntervals),
 		r.writePercentiles(),
+		writeFile(r.dir, "report.html", r.writePage),
 	)
 }
 

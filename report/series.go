@@ -99,11 +99,16 @@ func micros(d time.Duration) (int64, bool) {
 	return max(int64((d+time.Microsecond-1)/time.Microsecond), lowest), true
 }
 
-// series is a set of durations. Smallest, largest and mean are kept exactly
-// beside the histogram. The zero value is empty.
+// series is a set of durations. The zero value is empty.
 type series struct {
-	hist       *hdrhistogram.Histogram // made at the first value
-	sum        float64                 // nanoseconds
+	hist *hdrhistogram.Histogram // made at the first value
+	tally
+}
+
+// tally is what is kept exactly beside a histogram: smallest, largest and
+// mean, and how many values are not in it.
+type tally struct {
+	sum        float64 // nanoseconds
 	min, max   time.Duration
 	negative   int64 // below zero: two clocks met
 	outOfRange int64 // above 24 h
@@ -176,16 +181,27 @@ func (s *series) reset() {
 
 // stats returns what people read of the series, or nil if it is empty.
 func (s *series) stats() *Stats {
-	n := s.count()
-	if n == 0 {
+	if s.count() == 0 {
 		return nil
 	}
-	v := s.hist.ValueAtPercentilesSlice(ranks(n, 50, 90, 99, 99.9))
+	return s.read(s.hist)
+}
+
+// histogram is what percentiles are read of: a dense one or a packed one.
+type histogram interface {
+	TotalCount() int64
+	ValueAtPercentilesSlice(percentiles []float64) []int64
+}
+
+// read returns what people read of a histogram that is not empty.
+func (t *tally) read(h histogram) *Stats {
+	n := h.TotalCount()
+	v := h.ValueAtPercentilesSlice(ranks(n, 50, 90, 99, 99.9))
 	st := &Stats{
-		Count: n, Min: Millis(s.min), Max: Millis(s.max), Mean: Millis(s.sum / float64(n)),
-		P50: s.within(v[0]), P90: s.within(v[1]), P99: s.within(v[2]), P999: s.within(v[3]),
+		Count: n, Min: Millis(t.min), Max: Millis(t.max), Mean: Millis(t.sum / float64(n)),
+		P50: t.within(v[0]), P90: t.within(v[1]), P99: t.within(v[2]), P999: t.within(v[3]),
 	}
-	if s.hubClock {
+	if t.hubClock {
 		st.Clock = "hub"
 	}
 	return st
@@ -206,6 +222,6 @@ func ranks(n int64, percentiles ...float64) []float64 {
 
 // within turns a histogram's value, the upper end of a bucket, into a duration
 // that is not outside what was seen.
-func (s *series) within(us int64) Millis {
-	return Millis(min(max(time.Duration(us)*time.Microsecond, s.min), s.max))
+func (t *tally) within(us int64) Millis {
+	return Millis(min(max(time.Duration(us)*time.Microsecond, t.min), t.max))
 }

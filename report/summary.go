@@ -88,7 +88,11 @@ type Job struct {
 	Attempts        int64                       `json:"attempts,omitempty"` // requests that a direct job made
 	Wake            *Wake                       `json:"wake,omitempty"`     // the generator during this job
 	Slowest         []SlowDevice                `json:"slowest,omitempty"`
-	Warnings        []string                    `json:"warnings,omitempty"`
+	// ByRepetition has the repetitions that ran or were to run, in order.
+	ByRepetition []Repetition `json:"byRepetition"`
+	Completion   *Completion  `json:"completion,omitempty"` // of all repetitions, each counted from when it was due
+	Groups       []JobGroup   `json:"groups,omitempty"`     // where the fleet has more than one
+	Warnings     []string     `json:"warnings,omitempty"`
 }
 
 // Stats are what people read of a set of durations.
@@ -117,9 +121,11 @@ type Excluded struct {
 
 // SlowDevice is a device whose worst total was among a job's longest.
 type SlowDevice struct {
-	ID    string `json:"id"`
-	Group string `json:"group"`
-	Max   Millis `json:"max"`
+	ID         string  `json:"id"`
+	Group      string  `json:"group"`
+	Max        Millis  `json:"max"`
+	Service    *Millis `json:"service,omitempty"` // its longest, which need not be of the same repetition
+	Repetition int     `json:"repetition"`        // from 1: the one of Max
 }
 
 // Fault is a fault on purpose of the hub.
