@@ -1,7 +1,6 @@
 package report
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -62,21 +61,12 @@ func (d *detail) addHub(r *sample.HubStats) {
 }
 
 // jobDetail is the same of one job.
-type jobDetail struct {
-	Curves  []repetitionCurve    `json:"curves"`
-	Spectra map[string]*spectrum `json:"spectra"` // by phase
-}
+type jobDetail struct{ curves []repetitionCurve }
 
 func (b *book) newDetail() *jobDetail {
-	j := &jobDetail{Curves: []repetitionCurve{}, Spectra: map[string]*spectrum{}}
+	j := &jobDetail{curves: []repetitionCurve{}}
 	b.detail.jobs = append(b.detail.jobs, j)
 	return j
-}
-
-func (j *jobDetail) take(p phase, s *series) {
-	if s.count() > 0 {
-		j.Spectra[p.String()] = newSpectrum(s)
-	}
 }
 
 // repetitionCurve is how many of a repetition's targets had succeeded when.
@@ -88,18 +78,13 @@ type repetitionCurve struct {
 
 func (j *jobDetail) addCurve(number int, ends []time.Duration, targeted int64) {
 	if targeted > 0 {
-		j.Curves = append(j.Curves, repetitionCurve{Number: number, Targeted: targeted, curve: newCurve(ends, curveSteps)})
+		j.curves = append(j.curves, repetitionCurve{Number: number, Targeted: targeted, curve: newCurve(ends, curveSteps)})
 	}
 }
 
-const (
-	// curveSteps is into how many parts of its height and of its width a curve
-	// is divided: no step is shown further from its place than one of them.
-	curveSteps = 200
-	// perDoubling is how many points of a spectrum there are while the part of
-	// values above it halves.
-	perDoubling = 8
-)
+// curveSteps is into how many parts of its height and of its width a curve is
+// divided: no step is shown further from its place than one of them.
+const curveSteps = 200
 
 // curve is a count that grows: N[i] from At[i] on.
 type curve struct {
@@ -129,39 +114,4 @@ func newCurve(sorted []time.Duration, parts int) curve {
 		}
 	}
 	return c
-}
-
-// spectrum is the percentiles of a set of durations: V[i] is the smallest
-// value that a part Q of them do not exceed, for X[i] = -log10(1-Q), the axis
-// of HdrHistogram.
-type spectrum struct {
-	Count int64     `json:"count"`
-	X     []float64 `json:"x"`
-	V     []Millis  `json:"v"`
-	Clock string    `json:"clock,omitempty"`
-}
-
-// newSpectrum reads the spectrum of a series that is not empty. It goes to
-// where half a value is left above, which is the largest one: beyond it no
-// percentile has a value of its own.
-func newSpectrum(s *series) *spectrum {
-	n := s.count()
-	out := &spectrum{Count: n}
-	if s.hubClock {
-		out.Clock = "hub"
-	}
-	var percentiles []float64
-	last := math.Log2(2 * float64(n))
-	for i := range int(last*perDoubling) + 1 {
-		halvings := float64(i) / perDoubling
-		if last-halvings < 1.0/perDoubling {
-			halvings = last
-		}
-		out.X = append(out.X, math.Round(halvings*math.Log10(2)*1e4)/1e4)
-		percentiles = append(percentiles, 100*(1-math.Exp2(-halvings)))
-	}
-	for _, us := range s.hist.ValueAtPercentilesSlice(ranks(n, percentiles...)) {
-		out.V = append(out.V, s.within(us))
-	}
-	return out
 }

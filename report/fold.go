@@ -214,7 +214,6 @@ func (f *folder) take(j *Job) {
 			s.reset()
 		}
 		j.take(p, &f.merged)
-		f.detail.take(p, &f.merged)
 	}
 	if len(byOutcome) > 1 {
 		j.PhasesByOutcome = byOutcome

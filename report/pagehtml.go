@@ -1,5 +1,152 @@
 package report
 
-import "io"
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
 
-func (r *Report) writePage(w io.Writer) error { return nil }
+// web holds the page's parts: its HTML, its style, its scripts, which are
+// plain files that follow one another, and uPlot as its authors distribute it.
+//
+//go:embed web
+var web embed.FS
+
+// pageScripts are the scripts in the order in which they need each other.
+var pageScripts = []string{
+	"format.js", "dom.js", "theme.js", "load.js", "model.js", "chart.js", "heatmap.js", "gantt.js", "run.js", "compare.js", "main.js",
+}
+
+// pageHead is what page.html says itself, so that it is there before a script
+// has run, and without one.
+type pageHead struct {
+	Title, Heading, Facts, Version string
+	Verdict, Class, Mark           string // no verdict if there are several runs
+	Reasons                        []string
+
+	Policy          string
+	Styles, Scripts template.HTML
+}
+
+// writePage writes report.html: one file that needs nothing else.
+func (r *Report) writePage(w io.Writer) error {
+	p, err := r.page(true)
+	if err != nil {
+		return err
+	}
+	s := &r.Summary
+	head := pageHead{
+		Title: s.Verdict.String() + ": " + s.Scenario, Heading: s.Scenario, Facts: strings.Join(s.facts(), " · "), Version: s.MusterVersion,
+		Verdict: s.Verdict.String(), Reasons: s.Reasons,
+	}
+	head.Class, head.Mark = s.Verdict.look()
+	return writeHTML(w, &head, p)
+}
+
+// facts returns what a run was, for a line below its name.
+func (s *Summary) facts() []string {
+	target := s.Target.Kind
+	if s.Target.Transport != "" {
+		target += " over " + s.Target.Transport
+	}
+	facts := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
+	if s.Target.JobRate > 0 {
+		facts = append(facts, "job rate "+digits3(s.Target.JobRate)+"/s")
+	}
+	if s.Target.Tier != "" {
+		facts = append(facts, fmt.Sprintf("tier %s, units %d", s.Target.Tier, s.Target.Units))
+	}
+	return append(facts, s.StartedAt.Format(time.DateTime)+" UTC")
+}
+
+// look returns the class of a verdict's colour and a mark that says the same.
+func (v Verdict) look() (class, mark string) {
+	switch v {
+	case Pass:
+		return "good", "✓"
+	case Invalid, Interrupted, Inconclusive:
+		return "warn", "!"
+	}
+	return "bad", "✗"
+}
+
+// writeHTML writes a page with data that its scripts unpack.
+func writeHTML(w io.Writer, head *pageHead, data any) error {
+	t, err := template.ParseFS(web, "web/page.html")
+	if err != nil {
+		return err
+	}
+	packed, err := pack(data)
+	if err != nil {
+		return err
+	}
+	var policy contentPolicy
+	head.Styles = policy.element("style", webFile("uplot/uPlot.min.css"), webFile("style.css"))
+	// A script of a type that no browser knows is text, which none runs.
+	head.Scripts = template.HTML("<script type=\"application/octet-stream\" id=\"data\">"+packed+"</script>\n") +
+		template.HTML("<!--\n"+webFile("uplot/LICENSE")+"-->\n") + policy.element("script", webFile("uplot/uPlot.iife.min.js"))
+	var own []string
+	for _, name := range pageScripts {
+		own = append(own, webFile(name))
+	}
+	head.Scripts += policy.element("script", own...)
+	head.Policy = policy.String()
+	return t.Execute(w, head)
+}
+
+func webFile(name string) string {
+	src, err := web.ReadFile("web/" + name)
+	if err != nil {
+		panic("report: " + err.Error()) // it is embedded
+	}
+	return string(src)
+}
+
+// pack returns data as gzipped JSON in base64, which means nothing in HTML.
+func pack(data any) (string, error) {
+	var out bytes.Buffer
+	to := base64.NewEncoder(base64.StdEncoding, &out)
+	zip, err := gzip.NewWriterLevel(to, gzip.BestCompression)
+	if err != nil {
+		return "", err
+	}
+	if err := json.NewEncoder(zip).Encode(data); err != nil {
+		return "", err
+	}
+	if err := zip.Close(); err != nil {
+		return "", err
+	}
+	err = to.Close()
+	return out.String(), err
+}
+
+// contentPolicy allows a page its own scripts and styles, by their hashes, and
+// nothing else: no other script even if one got into it, and no request.
+type contentPolicy struct{ scripts, styles []string }
+
+// element makes an element of texts that the policy then allows.
+func (p *contentPolicy) element(tag string, texts ...string) template.HTML {
+	text := "\n" + strings.Join(texts, "\n")
+	sum := sha256.Sum256([]byte(text))
+	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if tag == "style" {
+		p.styles = append(p.styles, source)
+	} else {
+		p.scripts = append(p.scripts, source)
+	}
+	return template.HTML("<" + tag + ">" + text + "</" + tag + ">\n")
+}
+
+func (p *contentPolicy) String() string {
+	return fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; img-src data:; base-uri 'none'; form-action 'none'",
+		strings.Join(p.scripts, " "), strings.Join(p.styles, " "))
+}

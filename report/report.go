@@ -34,7 +34,7 @@ type Report struct {
 	dir     string
 	devices []deviceRow
 	windows []windowSeries // of the fleet, then of each job and phase that has any
-	book    *book // for the page
+	book    *book          // for the page
 }
 
 // Build makes the report of the run in the results folder dir. Samples that
