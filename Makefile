@@ -4,7 +4,7 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum scenarios/*.yaml
+SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
 .PHONY: build run test check format vet staticcheck tidy peers bench fuzz soak clean
 

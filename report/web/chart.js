@@ -14,6 +14,7 @@ const chart = (() => {
   //   x, y                axes, as axis() has them; x.read prints the cursor's place
   //   series              [{label, color: '--name', x: [], y: [], stepped, dash, width, points, fill, off}]:
   //                       y may hold nulls, where there is no value
+  //   bands               stretches of the x axis to shade, [{from, to}]
   //   read                prints a value of y for the readout
   //   table               () => node with the same numbers
   function line(o) {
@@ -21,10 +22,10 @@ const chart = (() => {
       class: 'plot', tabindex: '0', role: 'img', 'aria-roledescription': 'chart',
       'aria-label': `${o.title}. ${o.summary || ''} Arrow keys move the cursor; a table follows.`,
     });
-    const readout = dom.el('p', { class: 'readout', 'aria-live': 'polite' }, o.hint || 'Point at the chart, or focus it and use the arrow keys.');
+    const readout = dom.el('p', { class: 'readout', 'aria-live': 'polite' }, o.summary || '');
     const legend = dom.el('div', { class: 'legend' });
     const figure = dom.el('figure', { class: 'chart' },
-      dom.el('figcaption', null, dom.el('h4', null, o.title), o.note && dom.el('p', { class: 'note' }, o.note)),
+      dom.el('figcaption', null, dom.el('h3', null, o.title), o.note && dom.el('p', { class: 'note' }, o.note)),
       legend, plot, readout, o.table && dom.fold('As a table', o.table));
     whenShown(plot, () => draw(o, plot, legend, readout));
     return figure;
@@ -36,8 +37,10 @@ const chart = (() => {
     new ResizeObserver(() => {
       const width = element.clientWidth;
       if (width === 0) return;
-      if (!made) made = make();
-      else if (made.width !== width) made.setSize({ width, height: height(width) });
+      requestAnimationFrame(() => { // not here: what changes a size while sizes are told is an error
+        if (!made) made = make();
+        else if (made.width !== width) made.setSize({ width, height: height(width) });
+      });
     }).observe(element);
   }
 
@@ -47,18 +50,30 @@ const chart = (() => {
     const width = plot.clientWidth;
     const data = o.series.length ? uPlot.join(o.series.map(s => [s.x, s.y])) : [[0], []];
     const u = new uPlot({
-      width, height: height(width), padding: [10, 14, 0, 0],
+      width, height: height(width), padding: [10, 26, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
       scales: { x: { time: false, range: o.x.range }, y: scale(o.y) },
-      axes: [axis(o.x, 0), axis(o.y, 3)],
+      axes: [axis(o.x, 2), axis(o.y, 3)],
       series: [{}, ...o.series.map(style)],
-      hooks: { setCursor: [u => read(o, u, readout)] },
+      hooks: { setCursor: [u => read(o, u, readout)], drawClear: [u => shade(u, o.bands || [])] },
     }, data, plot);
     all.push(u);
     keys(plot, u, data[0]);
     o.series.forEach((s, i) => legend.append(button(s, i, u)));
     return u;
+  }
+
+  // shade marks stretches of the x axis: [{from, to}].
+  function shade(u, bands) {
+    const { left, top, width, height } = u.bbox;
+    u.ctx.save();
+    u.ctx.fillStyle = theme.color('--warn') + '26';
+    for (const b of bands) {
+      const from = Math.max(u.valToPos(b.from, 'x', true), left), to = Math.min(u.valToPos(b.to, 'x', true), left + width);
+      if (to >= left && from <= left + width) u.ctx.fillRect(from, top, Math.max(to - from, 2), height);
+    }
+    u.ctx.restore();
   }
 
   // style is a series as uPlot wants it. Colours are functions: they change.
@@ -87,29 +102,33 @@ const chart = (() => {
   // axis: {label, print: values => texts, splits: (min, max) => values, size}.
   function axis(a, side) {
     return {
-      side, label: a.label, labelSize: 20, labelFont: font, font, size: side === 3 ? a.size || 58 : 34, gap: 5,
+      side, label: a.label, labelSize: 20, labelFont: font, font, size: side === 3 ? a.size || 58 : 30, gap: 5,
       stroke: () => theme.color('--ink-2'),
       grid: { stroke: () => theme.color('--grid'), width: 1 },
       ticks: { stroke: () => theme.color('--grid'), width: 1, size: 5 },
-      splits: a.log ? (u, _, min, max) => decades(min, max, u.height) : a.splits && ((_, __, min, max) => a.splits(min, max)),
+      splits: a.log ? (u, _, min, max) => decades(min, max, u.height) : a.splits && ((u, _, min, max) => a.splits(min, max, u.width)),
       filter: a.log ? (_, splits) => splits : undefined, // uPlot would leave marks of a logarithmic axis without a text
       values: (_, values) => a.print(values),
       space: side === 3 ? 34 : 62,
     };
   }
 
-  // decades are the marks of a logarithmic axis: powers of ten, and 2 and 5 of
-  // each if there is room.
+  // decades are the marks of a logarithmic axis: powers of ten, and as many
+  // multiples of each between them as there is room for.
   function decades(min, max, height) {
-    const fine = Math.log10(max / min) * 3 < height / 34;
-    const marks = [];
-    for (let p = Math.floor(Math.log10(min)); p <= Math.ceil(Math.log10(max)); p++) {
-      for (const m of fine ? [1, 2, 5] : [1]) {
-        const v = m * Math.pow(10, p);
-        if (v >= min && v <= max) marks.push(v);
+    let best = [];
+    for (const multiples of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7], [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]]) {
+      const marks = [];
+      for (let p = Math.floor(Math.log10(min)); p <= Math.ceil(Math.log10(max)); p++) {
+        for (const m of multiples) {
+          const v = m * Math.pow(10, p);
+          if (v >= min && v <= max) marks.push(v);
+        }
       }
+      if (best.length >= 3 && marks.length > height / 34) break;
+      best = marks;
     }
-    return marks;
+    return best;
   }
 
   // read tells the values at the cursor: of each series the last that is not
@@ -185,7 +204,7 @@ const chart = (() => {
     // quantile is -log10(1-q): each nine has the same room.
     quantile: {
       label: 'percentile (each nine as wide)', range: (_, __, max) => [0, max],
-      splits: (_, max) => [0, Math.log10(2), ...Array.from({ length: Math.floor(max) }, (_, i) => i + 1)],
+      splits: (_, max, width) => [0, ...(width / max > 130 ? [Math.log10(2)] : []), ...Array.from({ length: Math.floor(max) }, (_, i) => i + 1)],
       print: v => v.map(format.quantile), read: format.quantile,
     },
   };

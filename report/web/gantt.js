@@ -22,7 +22,7 @@ const gantt = (() => {
     const span = (from, to) => ({ left: at(from), width: `calc(${at(to)} - ${at(from)})` });
     return [
       b.end !== null && b.from !== null && dom.el('i', { class: 'whole', style: span(b.from, Math.max(b.end, b.to ?? b.from)), title: b.title }),
-      b.from !== null && b.to !== null && dom.el('i', { class: 'bar', style: span(b.from, b.to), title: b.title }),
+      b.from !== null && b.to !== null && dom.el('i', { class: b.fault ? 'bar fault' : 'bar', style: span(b.from, b.to), title: b.title }),
       b.due !== null && dom.el('i', { class: b.skipped ? 'due skipped' : 'due', style: { left: at(b.due) }, title: b.title }),
     ];
   }

@@ -51,7 +51,13 @@ const heatmap = (() => {
     const listWorst = () => worst.replaceChildren(dom.fold('The 50 worst, as a table', () => worstTable(o, state.view)));
     const choose = select('Show', o.views.map(v => v.name), n => { state.view = o.views[n]; draw(); listWorst(); if (state.at >= 0) point(state.at, false); });
     theme.onchange(draw);
-    new ResizeObserver(() => { if (frame.clientWidth > 0) { draw(); if (state.at >= 0) point(state.at, false); } }).observe(frame);
+    let drawn = 0;
+    new ResizeObserver(() => requestAnimationFrame(() => {
+      if (frame.clientWidth === 0 || frame.clientWidth === drawn) return;
+      drawn = frame.clientWidth;
+      draw();
+      if (state.at >= 0) point(state.at, false);
+    })).observe(frame);
     listWorst();
     return dom.el('figure', { class: 'chart devices' },
       dom.el('div', { class: 'controls' }, choose, finder(o, i => { point(i, true); canvas.focus({ preventScroll: true }); })),

@@ -3,16 +3,20 @@ const run = (() => {
   'use strict';
   const { el, table, fold } = dom;
 
+  let bands = []; // when faults were on, for every chart over time
+
   // page returns the sections as [{id, name, node}].
   function page(data) {
     const s = data.summary;
+    bands = faultBands(s);
     return [
       { id: 'thresholds', name: 'Verdict', node: verdict(s) },
-      { id: 'schedule', name: 'Schedule', node: schedule(s) },
+      { id: 'schedule', name: 'Schedule', node: schedule(data) },
       { id: 'ledger', name: 'Ledger', node: ledger(s) },
       { id: 'jobs', name: 'Jobs', node: jobs(data) },
       { id: 'devices', name: 'Devices', node: devices(data) },
       { id: 'connect', name: 'Connect', node: connect(data) },
+      { id: 'faults', name: 'Faults', node: faults(s) },
       { id: 'generator', name: 'Generator', node: generator(data) },
       { id: 'scenario', name: 'Scenario', node: scenario(data) },
     ].filter(section => section.node);
@@ -68,15 +72,24 @@ const run = (() => {
 
   // --- schedule ---
 
-  function schedule(s) {
+  function schedule(data) {
+    const s = data.summary;
     if (!s.jobs.length) return null;
-    const rows = s.jobs.map(j => ({ name: j.name, bars: j.byRepetition.filter(r => r.dueSeconds !== null).map(r => repetitionBar(j, r)) }));
+    const rows = connectBar(data.ramp).concat(faultBars(s), s.jobs.map(j => ({ name: j.name, bars: j.byRepetition.filter(r => r.dueSeconds !== null).map(r => repetitionBar(j, r)) })));
     const late = s.jobs.flatMap(j => j.byRepetition.map(r => startRow(j, r)));
     return el('div', null,
       el('div', { class: 'legend' }, mark('due', 'asked start'), mark('bar', 'first to last dispatch (or receipt)'), mark('whole', 'until the last execution was known')),
       gantt.chart(rows, Math.max(s.durationSeconds, 0.1)),
       fold('Start accuracy, as a table', () => table('Moments after the asked start', [{ head: 'job' }, { head: 'repetition', num: true }, { head: 'asked start', num: true },
         { head: 'first dispatch', num: true }, { head: 'last dispatch', num: true }, { head: 'first receipt', num: true }, { head: 'last receipt', num: true }, { head: 'ended', num: true }], late)));
+  }
+
+  // connectBar is the lane of the connect ramp, from the first that was due to
+  // the last that was ready.
+  function connectBar({ due, ready }) {
+    if (!ready.at.length) return [];
+    const from = due.at[0] / 1e3, to = ready.at[ready.at.length - 1] / 1e3;
+    return [{ name: '(connect)', bars: [{ due: from, from, to, end: null, title: `connect: ${format.seconds(from)} to ${format.seconds(to)}` }] }];
   }
 
   function mark(kind, text) { return el('span', { class: 'key' }, el('i', { class: `sample ${kind}`, 'aria-hidden': 'true' }), text); }
@@ -105,8 +118,7 @@ const run = (() => {
     const rows = s.jobs.map(j => [j.name, { text: j.ledgerBalanced ? 'balanced' : '✗ NOT balanced', class: j.ledgerBalanced ? '' : 'bad' }, format.count(j.targeted),
       ...model.outcomes.map(o => ({ text: format.count(j[o.key]), class: o.key !== 'succeeded' && j[o.key] ? 'bad' : '' })), ...others.map(([k]) => format.count(j[k]))]);
     return el('div', null,
-      el('div', { class: 'legend' }, seen.map(o => heatmap.key(`var(${o.color})`, o.name))),
-      s.jobs.map(stack),
+      el('div', { class: 'card' }, el('div', { class: 'legend' }, seen.map(o => heatmap.key(`var(${o.color})`, o.name))), s.jobs.map(stack)),
       table('Every execution in exactly one outcome', [{ head: 'job' }, { head: 'ledger' }, { head: 'targeted', num: true },
         ...model.outcomes.map(o => ({ head: o.name, num: true })), ...others.map(([, head]) => ({ head, num: true }))], rows),
       causes(s));
@@ -123,9 +135,13 @@ const run = (() => {
   }
 
   function causes(s) {
-    const rows = s.jobs.flatMap(j => Object.entries(j.causes || {}).sort((a, b) => b[1] - a[1]).map(([why, n]) => [j.name, why || 'no cause given', format.count(n)]));
-    return rows.length ? table('Causes of what did not succeed', [{ head: 'job' }, { head: 'cause' }, { head: 'executions', num: true }], rows) : null;
+    const byOutcome = j => j.causesByOutcome ? model.outcomes.flatMap(o => sorted(j.causesByOutcome[o.key]).map(([why, n]) => [o.name, why, n])) : sorted(j.causes).map(([why, n]) => ['', why, n]);
+    const rows = s.jobs.flatMap(j => byOutcome(j).map(([outcome, why, n]) => [j.name, outcome, why || 'no cause given', format.count(n)]));
+    return rows.length ? table('Causes of what did not succeed', [{ head: 'job' }, { head: 'outcome' }, { head: 'cause' }, { head: 'executions', num: true }], rows) : null;
   }
+
+  // sorted gives the entries of counts, the largest first.
+  function sorted(counts) { return Object.entries(counts || {}).sort((a, b) => b[1] - a[1]); }
 
   // --- jobs ---
 
@@ -154,7 +170,7 @@ const run = (() => {
     return chart.line({
       title: 'Completion', series,
       note: `How much of what was targeted had succeeded, from when it was due.${detail.left ? ` ${format.plural(detail.left, 'repetition')} not drawn: the first, the last and the slowest are.` : ''}`,
-      summary: `Half after ${format.duration(j.completion?.p50)}, 99 % after ${format.duration(j.completion?.p99)}, all after ${reached(j.completion?.p100)}.`,
+      summary: ['p50', 'p90', 'p99', 'p100'].map(p => `${p.slice(1)} %: ${reached(j.completion?.[p])}`).join(', '),
       x: { label: 'time since due', print: v => format.ticks(v.map(s => s === null ? null : 1e3 * s)), read: s => format.duration(1e3 * s) },
       y: { label: 'of targets', print: v => v.map(p => `${p} %`), max: 104, size: 58 },
       read: p => format.percent(p, 100),
@@ -177,7 +193,7 @@ const run = (() => {
     return chart.line({
       title: 'Latency by percentile', series,
       note: 'Response counts from due, service from dispatch: what lies between them is the wait for a turn.',
-      summary: first.map(p => `${p.name} p99 ${format.duration(j.phases[p.key]?.p99)}`).join(', ') + '.',
+      summary: first.filter(p => shown.has(p.key)).map(p => `${p.name} p99 ${format.duration(j.phases[p.key]?.p99)}`).join(', ') + '.',
       x: chart.axes.quantile, y: chart.axes.latency('latency (logarithmic)', true), read: format.duration,
       table: () => phaseTable(j),
     });
@@ -207,7 +223,7 @@ const run = (() => {
       line('service p50', '--service', w.service.p50, { dash: [2, 3] }), line('service p99', '--service', w.service.p99, { width: 2.25 }), line('service max', '--service', w.service.max, { off: true, dash: [6, 4] }),
     ].map(gaps(w)).filter(s => s.y.some(v => v !== null));
     return chart.line({
-      title: 'Latency over time', note: `Of what ended in each ${second(w.each)}.`, series, x: chart.axes.time, y: chart.axes.latency('latency (logarithmic)', true), read: format.duration,
+      title: 'Latency over time', note: `Of what ended in each ${second(w.each)}.`, series, bands, x: chart.axes.time, y: chart.axes.latency('latency (logarithmic)', true), read: format.duration,
       table: () => table('Latency over time', [{ head: 'time' }, ...series.map(s => ({ head: s.label, num: true }))], w.at.map(at => [format.seconds(at), ...series.map(s => format.duration(chart.value({ ...s, stepped: true }, at)))])),
     });
   }
@@ -240,7 +256,7 @@ const run = (() => {
     const series = [{ label: 'succeeded', color: '--o-succeeded', x, y: ok, stepped: true, fill: 0.18 }];
     if (w.others.some(n => n > 0)) series.push({ label: 'ended otherwise', color: '--o-failed', x, y: other, stepped: true, fill: 0.18 });
     return chart.line({
-      title: 'Throughput over time', note: 'Executions that ended, a second.', series, x: chart.axes.time, y: chart.axes.count('executions a second'), read: v => `${format.count(v)}/s`,
+      title: 'Throughput over time', note: 'Executions that ended, a second.', series, bands, x: chart.axes.time, y: chart.axes.count('executions a second'), read: v => `${format.count(v)}/s`,
       table: () => table('Throughput over time', [{ head: 'time' }, { head: 'succeeded', num: true }, { head: 'ended otherwise', num: true }], w.at.map((at, i) => [format.seconds(at), format.count(w.succeeded[i]), format.count(w.others[i])])),
     });
   }
@@ -311,18 +327,38 @@ const run = (() => {
 
   function connect(data) {
     const f = data.summary.fleet, { due, ready } = data.ramp;
-    const errors = Object.entries(f.errors || {}).sort((a, b) => b[1] - a[1]);
+    const errors = [['attempt to connect', f.errors], ['of them, to come back', f.reconnectErrors], ['connection lost', f.lostBy]]
+      .flatMap(([what, m]) => sorted(m).map(([why, n]) => [what, why || 'no cause given', format.count(n)]));
     const series = [['were due', due, '--lag', [4, 3]], ['were ready', ready, '--response', undefined]].filter(([, c]) => c.at.length)
       .map(([label, c, color, dash]) => ({ label, color, dash, stepped: true, x: [Math.min(0, c.at[0] / 1e3), ...c.at.map(ms => ms / 1e3)], y: [0, ...c.n] }));
     return el('div', null,
       series.length ? chart.line({
         title: 'Connect ramp', note: 'Devices that were due to connect for the first time, and those that were ready: subscribed, twin read. The distance between the lines is how long they took.',
         summary: `${format.count(f.connected)} of ${format.count(f.devices)} devices connected, p99 ${format.duration(f.connect?.p99)}.`,
-        series, x: chart.axes.time, y: chart.axes.count('devices'), read: format.count,
+        series, bands, x: chart.axes.time, y: chart.axes.count('devices'), read: format.count,
         table: () => table('Connect latency', [{ head: 'devices' }, { head: 'connected', num: true }, { head: 'failed', num: true }, { head: 'came back', num: true }, ...model.statistics.map(([, head]) => ({ head, num: true }))],
           [[format.count(f.devices), format.count(f.connected), format.count(f.failed), format.count(f.reconnects), ...model.statistics.map(([k]) => format.duration(f.connect?.[k]))]]),
       }) : el('p', { class: 'note' }, 'No device connected.'),
-      errors.length ? table('Attempts that failed', [{ head: 'cause' }, { head: 'attempts', num: true }], errors.map(([why, n]) => [why, format.count(n)])) : null);
+      errors.length ? table('Attempts that failed, and connections lost', [{ head: 'what' }, { head: 'cause' }, { head: 'how often', num: true }], errors) : null);
+  }
+
+  // --- faults on purpose ---
+
+  function faults(s) {
+    if (!s.faults?.length) return null;
+    return el('div', null, el('p', { class: 'note' }, 'Faults on purpose, as the scenario has them. Charts over time are shaded while one was on.'),
+      table('Faults', [{ head: 'fault' }, { head: 'asked for' }, { head: 'begun', num: true }, { head: 'lasted', num: true }, { head: 'struck', num: true }, { head: 'error' }],
+        s.faults.map(f => [f.what, f.at, f.begun === undefined ? 'did not begin' : format.seconds(f.begun / 1e3), f.lasted === undefined ? '–' : format.duration(f.lasted), format.count(f.struck), f.error || ''])));
+  }
+
+  function faultBands(s) {
+    return (s.faults || []).filter(f => f.begun !== undefined).map(f => ({ from: f.begun / 1e3, to: f.lasted === undefined ? s.durationSeconds : (f.begun + f.lasted) / 1e3 }));
+  }
+
+  function faultBars(s) {
+    return (s.faults || []).filter(f => f.begun !== undefined).map(f => ({
+      name: `fault: ${f.what}`, bars: [{ due: null, from: f.begun / 1e3, to: f.lasted === undefined ? s.durationSeconds : (f.begun + f.lasted) / 1e3, end: null, fault: true, title: `${f.what}, ${f.at}` }],
+    }));
   }
 
   // --- generator ---
@@ -339,23 +375,25 @@ const run = (() => {
     return el('div', null,
       g.reasons.length ? el('ul', { class: 'warnings' }, g.reasons.map(r => el('li', null, r))) : null,
       h.at ? el('div', { class: 'pair' },
-        chart.line({ title: 'Delays of the generator itself', note: `A message to itself each millisecond, its timer, and its garbage collector.${each}`, series: delays.map(zeros), x: chart.axes.time, y: chart.axes.latency('delay (logarithmic)', true), read: format.duration, table: () => healthTable(h) }),
+        chart.line({ title: 'Delays of the generator itself', note: `A message to itself each millisecond, its timer, and its garbage collector.${each}`, series: delays.map(zeros), bands, x: chart.axes.time, y: chart.axes.latency('delay (logarithmic)', true), read: format.duration, table: () => healthTable(h) }),
         chart.line({
-          title: 'Processors in use', note: `Of ${data.run.host.cpus} that the host has.`, read: v => v.toFixed(2), x: chart.axes.time, y: { label: 'processors', print: v => v.map(format.trim), size: 50 },
+          title: 'Processors in use', note: `Of ${data.run.host.cpus} that the host has.`, read: v => v.toFixed(2), bands, x: chart.axes.time, y: { label: 'processors', print: v => v.map(format.trim), size: 50 },
           series: [line('generator', '--response', h.at, h.cpu, { stepped: false }), ...(withCPU ? [line('hub', '--service', hubAt, hub.cpu)] : [])],
           table: () => healthTable(h),
         }),
         chart.line({
-          title: 'Memory', note: 'Resident.', read: format.bytes, x: chart.axes.time, y: { label: 'MiB', print: v => v.map(n => n === null ? '' : format.trim(Math.round(n / (1 << 20)))), size: 58 },
-          series: [line('generator', '--response', h.at, h.rss), ...((hub.rss || []).some(v => v > 0) ? [line('hub', '--service', hubAt, hub.rss)] : [])], table: () => healthTable(h),
+          title: 'Memory', note: 'Resident.', read: n => format.bytes(n * (1 << 20)), bands, x: chart.axes.time, y: { label: 'MiB', print: v => v.map(n => n === null ? '' : format.count(n)), size: 58 },
+          series: [line('generator', '--response', h.at, mib(h.rss)), ...((hub.rss || []).some(v => v > 0) ? [line('hub', '--service', hubAt, mib(hub.rss))] : [])], table: () => healthTable(h),
         }),
         chart.line({
-          title: 'Descriptors, goroutines, connections', note: 'Of the generator; connections as the hub counts them.', read: format.count, x: chart.axes.time, y: chart.axes.count('how many'),
+          title: 'Descriptors, goroutines, connections', note: 'Of the generator; connections as the hub counts them.', read: format.count, bands, x: chart.axes.time, y: chart.axes.count('how many'),
           series: [line('goroutines', '--s4', h.at, h.goroutines), line('descriptors', '--response', h.at, h.descriptors), ...(hubAt.length ? [line('connections of the hub', '--service', hubAt, hub.connections)] : [])], table: () => healthTable(h),
         })) : el('p', { class: 'note' }, 'The generator recorded nothing of itself.'),
       judged.length ? table('Wakes while a job’s executions were on their way', [{ head: 'job' }, { head: 'wakes', num: true }, { head: 'p99', num: true }, { head: 'max', num: true }, { head: 'limit of p99', num: true }, { head: 'judgement' }],
         judged.map(j => [j.name, format.count(j.wake.count), format.duration(j.wake.p99), format.duration(j.wake.max), format.duration(j.wake.limit), j.wake.p99 > j.wake.limit ? { text: '✗ above it', class: 'bad' } : { text: '✓ below it', class: 'good' }])) : null);
   }
+
+  function mib(bytes) { return bytes.map(n => n / (1 << 20)); }
 
   function healthTable(h) {
     return table('The generator over time', [{ head: 'time' }, { head: 'wake p99', num: true }, { head: 'wake max', num: true }, { head: 'timer late', num: true }, { head: 'GC pause p99', num: true }, { head: 'processors', num: true }, { head: 'memory', num: true }, { head: 'goroutines', num: true }, { head: 'descriptors', num: true }],
