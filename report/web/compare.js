@@ -52,7 +52,7 @@ const compare = (() => {
 
   function completion(all) {
     const series = all.flatMap(({ i, detail }) => detail.curves.map((c, k) => ({
-      label: detail.curves.length > 1 ? `${letter(i)}, repetition ${c.number}` : `run ${letter(i)}`, color: model.palette(i), stepped: true, dash: k === 0 ? undefined : [2 + k, 2], width: 1.5, ...model.curve(c, c.targeted, 0),
+      label: detail.curves.length > 1 ? `${letter(i)}, repetition ${c.number}` : `run ${letter(i)}`, color: model.palette(i), stepped: true, dash: k === 0 ? undefined : [2 + k, 2], width: 1.5, ...model.curve(c, c.targeted),
     })));
     if (!series.length) return null;
     return chart.line({

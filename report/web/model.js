@@ -23,9 +23,15 @@ const model = (() => {
   // booking of a job of which devices see nothing.
   function response(phases) { return phases.total ? 'total' : 'booking'; }
 
-  // curve gives a count that grows as x and y in parts of all, from the start.
-  function curve(c, all, from) {
-    return { x: [from, ...c.at.map(ms => ms / 1e3)], y: [0, ...c.n.map(n => 100 * n / all)] };
+  // curve gives a count that grows as x, in seconds, and y, in percent of all.
+  // One that does not come to all of them goes on to where it ended, in ms.
+  function curve(c, all, ended) {
+    const x = [Math.min(0, (c.at[0] ?? 0) / 1e3), ...c.at.map(ms => ms / 1e3)], y = [0, ...c.n.map(n => 100 * n / all)];
+    if (y[y.length - 1] < 100 && ended / 1e3 > x[x.length - 1]) {
+      x.push(ended / 1e3);
+      y.push(y[y.length - 1]);
+    }
+    return { x, y };
   }
 
   // column gives whole µs as ms, and null where there is no value.

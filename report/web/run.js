@@ -165,7 +165,7 @@ const run = (() => {
     if (!all.length || !all.some(c => c.n.length)) return null;
     const series = all.map((c, i) => ({
       label: all.length === 1 ? 'targets done' : `repetition ${c.number}`, color: model.palette(i), stepped: true, dash: i >= 8 ? [5, 4] : undefined,
-      ...model.curve(c, c.targeted, Math.min(0, (c.at[0] || 0) / 1e3)),
+      ...model.curve(c, c.targeted, ended(j, c)),
     }));
     return chart.line({
       title: 'Completion', series,
@@ -179,6 +179,9 @@ const run = (() => {
           ...(j.byRepetition.length > 1 && j.completion ? [['all', format.count(j.targeted), ...['p50', 'p90', 'p99', 'p100'].map(p => reached(j.completion[p]))]] : [])]),
     });
   }
+
+  // ended is when a repetition's last execution was known, in ms after due.
+  function ended(j, c) { return j.byRepetition.find(r => r.number === c.number)?.ended; }
 
   function reached(ms) { return ms === null || ms === undefined ? 'never' : format.duration(ms); }
 
@@ -348,16 +351,16 @@ const run = (() => {
     if (!s.faults?.length) return null;
     return el('div', null, el('p', { class: 'note' }, 'Faults on purpose, as the scenario has them. Charts over time are shaded while one was on.'),
       table('Faults', [{ head: 'fault' }, { head: 'asked for' }, { head: 'begun', num: true }, { head: 'lasted', num: true }, { head: 'struck', num: true }, { head: 'error' }],
-        s.faults.map(f => [f.what, f.at, f.begun === undefined ? 'did not begin' : format.seconds(f.begun / 1e3), f.lasted === undefined ? '–' : format.duration(f.lasted), format.count(f.struck), f.error || ''])));
+        s.faults.map(f => [f.what, f.at, f.begun == null ? 'did not begin' : format.seconds(f.begun / 1e3), f.lasted == null ? '–' : format.duration(f.lasted), format.count(f.struck), f.error || ''])));
   }
 
   function faultBands(s) {
-    return (s.faults || []).filter(f => f.begun !== undefined).map(f => ({ from: f.begun / 1e3, to: f.lasted === undefined ? s.durationSeconds : (f.begun + f.lasted) / 1e3 }));
+    return (s.faults || []).filter(f => f.begun != null).map(f => ({ from: f.begun / 1e3, to: f.lasted == null ? s.durationSeconds : (f.begun + f.lasted) / 1e3 }));
   }
 
   function faultBars(s) {
-    return (s.faults || []).filter(f => f.begun !== undefined).map(f => ({
-      name: `fault: ${f.what}`, bars: [{ due: null, from: f.begun / 1e3, to: f.lasted === undefined ? s.durationSeconds : (f.begun + f.lasted) / 1e3, end: null, fault: true, title: `${f.what}, ${f.at}` }],
+    return (s.faults || []).filter(f => f.begun != null).map(f => ({
+      name: `fault: ${f.what}`, bars: [{ due: null, from: f.begun / 1e3, to: f.lasted == null ? s.durationSeconds : (f.begun + f.lasted) / 1e3, end: null, fault: true, title: `${f.what}, ${f.at}` }],
     }));
   }
 
