@@ -1,6 +1,6 @@
 // The page that lays runs over each other. It is a picture and no verdict: the
 // executions of one run are not independent of each other, so that two runs of
-// the same build differ as well. `muster compare` judges.
+// the same build differ as well.
 const compare = (() => {
   'use strict';
   const { el, table } = dom;
@@ -17,7 +17,7 @@ const compare = (() => {
   function overview(runs) {
     const unlike = differences(runs);
     return el('div', null,
-      el('p', null, 'Differences are against run A. This page shows; ', el('code', null, 'muster compare'), ' judges.'),
+      el('p', null, 'Differences are against run A. This page shows them; whether they are more than noise it does not judge.'),
       unlike.length ? el('ul', { class: 'warnings' }, unlike.map(text => el('li', null, text))) : null,
       table('Runs', [{ head: 'run' }, { head: 'folder' }, { head: 'scenario' }, { head: 'verdict' }, { head: 'started' }, { head: 'muster' }, { head: 'devices', num: true }, { head: 'connect p99', num: true }, { head: 'generator wake p99', num: true }],
         runs.map((r, i) => {

@@ -1,0 +1,54 @@
+//go:build screenshots
+
+package peers_test
+
+import (
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+var (
+	pictures = flag.String("pictures", "", "folder to write the pictures into")
+	pages    = flag.String("pages", "", "folder with lockdoor/report.html, trouble/report.html and compare.html")
+)
+
+// TestScreenshots makes the pictures of docs/report.md. make screenshots calls it after the runs that it shows.
+func TestScreenshots(t *testing.T) {
+	b := newBrowser(t)
+	show := func(name, file string, width int64, scheme, section, click string) {
+		t.Helper()
+		b.size(t, width, 900, scheme)
+		b.open(t, filepath.Join(*pages, file))
+		if click != "" {
+			b.do(t, chromedp.Click(chromedp.CSS(click)))
+			b.drawn(t)
+		}
+		clip := value[[]float64](t, b, `(() => {
+			const [from, to] = `+section+`.map(id => document.getElementById(id) || document.querySelector(id)).map(e => e.getBoundingClientRect());
+			return [Math.max(from.top + scrollY - 16, 0), to.bottom + scrollY + 16];
+		})()`)
+		shot, err := chromedp.Call(b.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{
+			Format: page.CaptureScreenshotFormatPNG, CaptureBeyondViewport: new(true),
+			Clip: &page.Viewport{Y: clip[0], Width: float64(width), Height: math.Min(clip[1]-clip[0], 1900), Scale: 1},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(*pictures, name+".png"), shot.Data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	show("report", "lockdoor/report.html", 1280, "light", `['header', 'schedule']`, "")
+	show("report-job", "lockdoor/report.html", 1280, "light", `['jobs', 'jobs']`, "")
+	show("report-devices", "lockdoor/report.html", 1280, "dark", `['devices', 'connect']`, "")
+	show("report-trouble", "trouble/report.html", 1280, "dark", `['header', 'ledger']`, "")
+	show("report-generator", "lockdoor/report.html", 1280, "light", `['generator', 'scenario']`, "")
+	show("report-phone", "trouble/report.html", 360, "light", `['header', 'jobs']`, "")
+	show("report-compare", "compare.html", 1280, "light", `['header', 'jobs']`, "")
+}
