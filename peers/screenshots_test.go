@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/chromedp/cdproto/page"
+	devtools "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -33,9 +33,9 @@ func TestScreenshots(t *testing.T) {
 			const [from, to] = `+section+`.map(id => document.getElementById(id) || document.querySelector(id)).map(e => e.getBoundingClientRect());
 			return [Math.max(from.top + scrollY - 16, 0), to.bottom + scrollY + 16];
 		})()`)
-		shot, err := chromedp.Call(b.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{
-			Format: page.CaptureScreenshotFormatPNG, CaptureBeyondViewport: new(true),
-			Clip: &page.Viewport{Y: clip[0], Width: float64(width), Height: math.Min(clip[1]-clip[0], 1900), Scale: 1},
+		shot, err := chromedp.Call(b.ctx, devtools.CaptureScreenshot, devtools.CaptureScreenshotParams{
+			Format: devtools.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true),
+			Clip: &devtools.Viewport{Y: clip[0], Width: float64(width), Height: math.Min(clip[1]-clip[0], 1900), Scale: 1},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,8 @@ var web embed.FS
 
 // pageScripts are the scripts in the order in which they need each other.
 var pageScripts = []string{
-	"format.js", "dom.js", "theme.js", "load.js", "model.js", "chart.js", "heatmap.js", "gantt.js", "run.js", "compare.js", "main.js",
+	"format.js", "dom.js", "theme.js", "load.js", "model.js", "chart.js", "heatmap.js", "gantt.js",
+	"overview.js", "jobs.js", "devices.js", "host.js", "run.js", "compare.js", "main.js",
 }
 
 // pageHead is what page.html says itself, so that it is there before a script

@@ -19,14 +19,23 @@ const chart = (() => {
   //   table               () => node with the same numbers
   function line(o) {
     const plot = dom.el('div', {
-      class: 'plot', tabindex: '0', role: 'img', 'aria-roledescription': 'chart',
+      class: 'plot',
+      tabindex: '0',
+      role: 'img',
+      'aria-roledescription': 'chart',
       'aria-label': `${o.title}. ${o.summary || ''} Arrow keys move the cursor; a table follows.`,
     });
     const readout = dom.el('p', { class: 'readout', 'aria-live': 'polite' }, o.summary || '');
     const legend = dom.el('div', { class: 'legend' });
-    const figure = dom.el('figure', { class: 'chart' },
+    const figure = dom.el(
+      'figure',
+      { class: 'chart' },
       dom.el('figcaption', null, dom.el('h3', null, o.title), o.note && dom.el('p', { class: 'note' }, o.note)),
-      legend, plot, readout, o.table && dom.fold('As a table', o.table));
+      legend,
+      plot,
+      readout,
+      o.table && dom.fold('As a table', o.table),
+    );
     whenShown(plot, () => draw(o, plot, legend, readout));
     return figure;
   }
@@ -37,27 +46,36 @@ const chart = (() => {
     new ResizeObserver(() => {
       const width = element.clientWidth;
       if (width === 0) return;
-      requestAnimationFrame(() => { // not here: what changes a size while sizes are told is an error
+      requestAnimationFrame(() => {
+        // not here: what changes a size while sizes are told is an error
         if (!made) made = make();
         else if (made.width !== width) made.setSize({ width, height: height(width) });
       });
     }).observe(element);
   }
 
-  function height(width) { return width < 480 ? 230 : 290; }
+  function height(width) {
+    return width < 480 ? 230 : 290;
+  }
 
   function draw(o, plot, legend, readout) {
     const width = plot.clientWidth;
     const data = o.series.length ? uPlot.join(o.series.map(s => [s.x, s.y])) : [[0], []];
-    const u = new uPlot({
-      width, height: height(width), padding: [10, 26, 0, 0],
-      legend: { show: false },
-      cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-      scales: { x: { time: false, range: o.x.range }, y: scale(o.y) },
-      axes: [axis(o.x, 2), axis(o.y, 3)],
-      series: [{}, ...o.series.map(style)],
-      hooks: { setCursor: [u => read(o, u, readout)], drawClear: [u => shade(u, o.bands || [])] },
-    }, data, plot);
+    const u = new uPlot(
+      {
+        width,
+        height: height(width),
+        padding: [10, 34, 0, 0],
+        legend: { show: false },
+        cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
+        scales: { x: { time: false, range: o.x.range }, y: scale(o.y) },
+        axes: [axis(o.x, 2), axis(o.y, 3)],
+        series: [{}, ...o.series.map(style)],
+        hooks: { setCursor: [u => read(o, u, readout)], drawClear: [u => shade(u, o.bands || [])] },
+      },
+      data,
+      plot,
+    );
     all.push(u);
     keys(plot, u, data[0]);
     o.series.forEach((s, i) => legend.append(button(s, i, u)));
@@ -70,7 +88,8 @@ const chart = (() => {
     u.ctx.save();
     u.ctx.fillStyle = theme.color('--warn') + '26';
     for (const b of bands) {
-      const from = Math.max(u.valToPos(b.from, 'x', true), left), to = Math.min(u.valToPos(b.to, 'x', true), left + width);
+      const from = Math.max(u.valToPos(b.from, 'x', true), left),
+        to = Math.min(u.valToPos(b.to, 'x', true), left + width);
       if (to >= left && from <= left + width) u.ctx.fillRect(from, top, Math.max(to - from, 2), height);
     }
     u.ctx.restore();
@@ -78,17 +97,32 @@ const chart = (() => {
 
   // style is a series as uPlot wants it. Colours are functions: they change.
   function style(s) {
-    const paths = s.stepped ? uPlot.paths.stepped({ align: 1 }) : s.bars ? uPlot.paths.bars({ size: [0.8, 40], align: 1 }) : undefined;
+    const paths = s.stepped
+      ? uPlot.paths.stepped({ align: 1 })
+      : s.bars
+        ? uPlot.paths.bars({ size: [0.8, 40], align: 1 })
+        : undefined;
     return {
-      label: s.label, show: !s.off, width: s.width || 1.75, dash: s.dash, paths, spanGaps: false,
-      stroke: () => paint(s, s.alpha ?? 1), fill: s.fill && (() => paint(s, s.fill)),
+      label: s.label,
+      show: !s.off,
+      width: s.width || 1.75,
+      dash: s.dash,
+      paths,
+      spanGaps: false,
+      stroke: () => paint(s, s.alpha ?? 1),
+      fill: s.fill && (() => paint(s, s.fill)),
       points: { show: Boolean(s.points), size: 5, width: 1, stroke: () => paint(s, 1), fill: () => paint(s, 1) },
     };
   }
 
   function paint(s, alpha) {
     const c = theme.color(s.color);
-    return alpha >= 1 ? c : c + Math.round(255 * alpha).toString(16).padStart(2, '0'); // colours are #rrggbb
+    return alpha >= 1
+      ? c
+      : c +
+          Math.round(255 * alpha)
+            .toString(16)
+            .padStart(2, '0'); // colours are #rrggbb
   }
 
   // scale is a y axis from zero, or around it, or a logarithmic one around what
@@ -96,17 +130,25 @@ const chart = (() => {
   function scale(y) {
     if (y.around) return { range: (_, min, max) => [Math.min(min * 1.1, -1), Math.max(max * 1.1, 1)] };
     if (!y.log) return { range: (_, __, max) => [0, y.max || (max > 0 ? max * 1.06 : 1)] };
-    return { distr: 3, range: (_, min, max) => min > 0 ? [min / 1.3, max * 1.3] : [0.1, 1] };
+    return { distr: 3, range: (_, min, max) => (min > 0 ? [min / 1.3, max * 1.3] : [0.1, 1]) };
   }
 
   // axis: {label, print: values => texts, splits: (min, max) => values, size}.
   function axis(a, side) {
     return {
-      side, label: a.label, labelSize: 20, labelFont: font, font, size: side === 3 ? a.size || 58 : 30, gap: 5,
+      side,
+      label: a.label,
+      labelSize: 20,
+      labelFont: font,
+      font,
+      size: side === 3 ? a.size || 58 : 30,
+      gap: 5,
       stroke: () => theme.color('--ink-2'),
       grid: { stroke: () => theme.color('--grid'), width: 1 },
       ticks: { stroke: () => theme.color('--grid'), width: 1, size: 5 },
-      splits: a.log ? (u, _, min, max) => decades(min, max, u.height) : a.splits && ((u, _, min, max) => a.splits(min, max, u.width)),
+      splits: a.log
+        ? (u, _, min, max) => decades(min, max, u.height)
+        : a.splits && ((u, _, min, max) => a.splits(min, max, u.width)),
       filter: a.log ? (_, splits) => splits : undefined, // uPlot would leave marks of a logarithmic axis without a text
       values: (_, values) => a.print(values),
       space: side === 3 ? 34 : 62,
@@ -147,12 +189,13 @@ const chart = (() => {
 
   function value(s, at) {
     const i = indexAt(s.x, at, s.stepped || s.bars);
-    return i < 0 ? null : s.y[i] ?? null;
+    return i < 0 ? null : (s.y[i] ?? null);
   }
 
   // indexAt finds the last place that is not after at; or the nearest one.
   function indexAt(x, at, before) {
-    let low = 0, high = x.length;
+    let low = 0,
+      high = x.length;
     while (low < high) {
       const mid = (low + high) >> 1;
       if (x[mid] <= at + 1e-9) low = mid + 1;
@@ -179,33 +222,59 @@ const chart = (() => {
 
   // swatch shows a series' colour and dashes.
   function swatch(s) {
-    return dom.el('i', { class: s.dash ? 'swatch dashed' : 'swatch', style: { color: `var(${s.color})` }, 'aria-hidden': 'true' });
+    return dom.el('i', {
+      class: s.dash ? 'swatch dashed' : 'swatch',
+      style: { color: `var(${s.color})` },
+      'aria-hidden': 'true',
+    });
   }
 
   // button is an entry of the legend: it shows and hides its series.
   function button(s, i, u) {
-    return dom.el('button', {
-      type: 'button', 'aria-pressed': String(!s.off), title: `Show or hide ${s.label}`,
-      onclick: e => {
-        const show = !u.series[i + 1].show;
-        u.setSeries(i + 1, { show });
-        e.currentTarget.setAttribute('aria-pressed', String(show));
+    return dom.el(
+      'button',
+      {
+        type: 'button',
+        'aria-pressed': String(!s.off),
+        title: `Show or hide ${s.label}`,
+        onclick: e => {
+          const show = !u.series[i + 1].show;
+          u.setSeries(i + 1, { show });
+          e.currentTarget.setAttribute('aria-pressed', String(show));
+        },
       },
-    }, swatch(s), s.label);
+      swatch(s),
+      s.label,
+    );
   }
 
   // Axes that charts share.
   const axes = {
     // time is seconds since the run began.
-    time: { label: 'time since the run began', print: v => v.map(s => s === null ? '' : format.seconds(s)), read: s => format.seconds(Number(s.toFixed(1))) },
+    time: {
+      label: 'time since the run began',
+      print: v => v.map(s => (s === null ? '' : format.seconds(s))),
+      read: s => format.seconds(Number(s.toFixed(1))),
+    },
     // latency is milliseconds.
-    latency: (label, log) => ({ label, log, print: log ? v => v.map(x => x === null ? '' : format.tick(x)) : format.ticks, size: 64 }),
-    count: label => ({ label, print: v => v.map(n => n === null ? '' : n % 1 ? String(n) : format.count(n)), size: 64 }),
+    latency: (label, log) => ({
+      label,
+      log,
+      print: log ? v => v.map(x => (x === null ? '' : format.tick(x))) : format.ticks,
+      size: 64,
+    }),
+    count: label => ({ label, print: v => v.map(n => (n === null ? '' : n % 1 ? String(n) : format.count(n))), size: 64 }),
     // quantile is -log10(1-q): each nine has the same room.
     quantile: {
-      label: 'percentile (each nine as wide)', range: (_, __, max) => [0, max],
-      splits: (_, max, width) => [0, ...(width / max > 130 ? [Math.log10(2)] : []), ...Array.from({ length: Math.floor(max) }, (_, i) => i + 1)],
-      print: v => v.map(format.quantile), read: format.quantile,
+      label: 'percentile (each nine as wide)',
+      range: (_, __, max) => [0, max],
+      splits: (_, max, width) => [
+        0,
+        ...(width / max > 130 ? [Math.log10(2)] : []),
+        ...Array.from({ length: Math.floor(max) }, (_, i) => i + 1),
+      ],
+      print: v => v.map(format.quantile),
+      read: format.quantile,
     },
   };
 

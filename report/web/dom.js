@@ -27,40 +27,77 @@ const dom = (() => {
   }
 
   // table makes a table in a frame that scrolls by itself where it is too wide.
-  // Columns are {head, num, title}; a cell is a text, a node, or {text, class}.
+  // A column is its head, with a # before it if it holds numbers; a cell is a
+  // text, a node, or {text, class}.
   function table(caption, columns, rows, props) {
-    const align = i => columns[i].num ? 'num' : null;
+    const align = i => (columns[i].startsWith('#') ? 'num' : null);
     const cell = (c, i) => {
       const classes = [align(i), c && c.class].filter(Boolean).join(' ') || null;
       const tag = i === 0 ? 'th' : 'td';
-      return el(tag, { class: classes, scope: i === 0 ? 'row' : null }, c && c.text !== undefined && !(c instanceof Node) ? c.text : c);
+      return el(
+        tag,
+        { class: classes, scope: i === 0 ? 'row' : null },
+        c && c.text !== undefined && !(c instanceof Node) ? c.text : c,
+      );
     };
-    return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-      el('table', props,
+    return el(
+      'div',
+      { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+      el(
+        'table',
+        props,
         el('caption', { class: 'quiet' }, caption),
-        el('thead', null, el('tr', null, columns.map((c, i) => el('th', { scope: 'col', class: align(i), title: c.title }, c.head)))),
-        el('tbody', null, rows.map(row => el('tr', { class: row.class }, (row.cells || row).map(cell))))));
+        el(
+          'thead',
+          null,
+          el(
+            'tr',
+            null,
+            columns.map((c, i) => el('th', { scope: 'col', class: align(i) }, c.replace(/^#/, ''))),
+          ),
+        ),
+        el(
+          'tbody',
+          null,
+          rows.map(row => el('tr', { class: row.class }, (row.cells || row).map(cell))),
+        ),
+      ),
+    );
   }
 
   // fold makes a part that is closed at first, and is made when it is opened.
   function fold(summary, make) {
     const body = el('div', { class: 'folded' });
     const d = el('details', null, el('summary', null, summary), body);
-    d.addEventListener('toggle', () => { if (d.open && !body.firstChild) append(body, [make()]); });
+    d.addEventListener('toggle', () => {
+      if (d.open && !body.firstChild) append(body, [make()]);
+    });
     return d;
   }
 
   let last = 0;
-  function id(prefix) { return `${prefix}-${++last}`; }
+  function id(prefix) {
+    return `${prefix}-${++last}`;
+  }
 
   // tabs makes a list of tabs of [{name, panel: () => node}]. Arrow keys move
   // between them, as in the pattern of WAI-ARIA. A panel is made when it is
   // first shown.
   function tabs(label, items) {
     const panels = el('div');
-    const buttons = items.map((item, i) => el('button', {
-      role: 'tab', type: 'button', id: id('tab'), onclick: () => choose(i), onkeydown: e => move(e, i),
-    }, item.name));
+    const buttons = items.map((item, i) =>
+      el(
+        'button',
+        {
+          role: 'tab',
+          type: 'button',
+          id: id('tab'),
+          onclick: () => choose(i),
+          onkeydown: e => move(e, i),
+        },
+        item.name,
+      ),
+    );
     const made = items.map(() => null);
     function choose(n) {
       buttons.forEach((b, i) => {
@@ -73,7 +110,9 @@ const dom = (() => {
         buttons[n].setAttribute('aria-controls', made[n].id);
         append(made[n], [items[n].panel()]);
       }
-      made.forEach((p, i) => { if (p) p.hidden = i !== n; });
+      made.forEach((p, i) => {
+        if (p) p.hidden = i !== n;
+      });
     }
     function move(e, i) {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];

@@ -6,7 +6,17 @@ const heatmap = (() => {
 
   // viridis, in nine steps: its lightness grows evenly, so that it reads
   // without colour too.
-  const ramp = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
+  const ramp = [
+    [68, 1, 84],
+    [71, 44, 122],
+    [59, 81, 139],
+    [44, 113, 142],
+    [33, 144, 141],
+    [39, 173, 129],
+    [92, 200, 99],
+    [170, 220, 50],
+    [253, 231, 37],
+  ];
 
   function rampAt(f) {
     const at = Math.min(Math.max(f, 0), 1) * (ramp.length - 1);
@@ -25,13 +35,20 @@ const heatmap = (() => {
   function map(o) {
     const state = { view: o.views[0], at: -1, columns: 1, cell: 1 };
     const canvas = dom.el('canvas', {
-      tabindex: '0', role: 'application', 'aria-roledescription': 'map of devices', class: 'cells',
+      tabindex: '0',
+      role: 'application',
+      'aria-roledescription': 'map of devices',
+      class: 'cells',
       'aria-label': `${format.plural(o.n, 'device')}, a cell each. Arrow keys move from device to device.`,
     });
     const mark = dom.el('div', { class: 'mark', hidden: true, 'aria-hidden': 'true' });
     const tip = dom.el('div', { class: 'tip', hidden: true, 'aria-hidden': 'true' });
     const frame = dom.el('div', { class: 'map' }, canvas, mark, tip);
-    const said = dom.el('p', { class: 'readout device', 'aria-live': 'polite' }, 'Point at a cell, or focus the map and use the arrow keys.');
+    const said = dom.el(
+      'p',
+      { class: 'readout device', 'aria-live': 'polite' },
+      'Point at a cell, or focus the map and use the arrow keys.',
+    );
     const legend = dom.el('div', { class: 'scale' });
     const worst = dom.el('div');
 
@@ -49,24 +66,58 @@ const heatmap = (() => {
     listen(o, state, canvas, point);
 
     const listWorst = () => worst.replaceChildren(dom.fold('The 50 worst, as a table', () => worstTable(o, state.view)));
-    const choose = select('Show', o.views.map(v => v.name), n => { state.view = o.views[n]; draw(); listWorst(); if (state.at >= 0) point(state.at, false); });
+    const choose = select(
+      'Show',
+      o.views.map(v => v.name),
+      n => {
+        state.view = o.views[n];
+        draw();
+        listWorst();
+        if (state.at >= 0) point(state.at, false);
+      },
+    );
     theme.onchange(draw);
     let drawn = 0;
-    new ResizeObserver(() => requestAnimationFrame(() => {
-      if (frame.clientWidth === 0 || frame.clientWidth === drawn) return;
-      drawn = frame.clientWidth;
-      draw();
-      if (state.at >= 0) point(state.at, false);
-    })).observe(frame);
+    new ResizeObserver(() =>
+      requestAnimationFrame(() => {
+        if (frame.clientWidth === 0 || frame.clientWidth === drawn) return;
+        drawn = frame.clientWidth;
+        draw();
+        if (state.at >= 0) point(state.at, false);
+      }),
+    ).observe(frame);
     listWorst();
-    return dom.el('figure', { class: 'chart devices' },
-      dom.el('div', { class: 'controls' }, choose, finder(o, i => { point(i, true); canvas.focus({ preventScroll: true }); })),
-      legend, frame, said, worst);
+    return dom.el(
+      'figure',
+      { class: 'chart devices' },
+      dom.el(
+        'div',
+        { class: 'controls' },
+        choose,
+        finder(o, i => {
+          point(i, true);
+          canvas.focus({ preventScroll: true });
+        }),
+      ),
+      legend,
+      frame,
+      said,
+      worst,
+    );
   }
 
   function select(label, names, onchoose) {
     const id = dom.id('select');
-    return dom.el('label', { for: id }, `${label} `, dom.el('select', { id, onchange: e => onchoose(e.currentTarget.selectedIndex) }, names.map(n => dom.el('option', null, n))));
+    return dom.el(
+      'label',
+      { for: id },
+      `${label} `,
+      dom.el(
+        'select',
+        { id, onchange: e => onchoose(e.currentTarget.selectedIndex) },
+        names.map(n => dom.el('option', null, n)),
+      ),
+    );
   }
 
   // finder is the field that goes to a device by its name, or by a part of it.
@@ -83,7 +134,13 @@ const heatmap = (() => {
       none.textContent = i < 0 ? 'no such device' : '';
       if (i >= 0) found(i);
     };
-    return dom.el('form', { class: 'find', role: 'search', onsubmit: go }, dom.el('label', null, 'Device ', input), dom.el('button', { type: 'submit' }, 'Find'), none);
+    return dom.el(
+      'form',
+      { class: 'find', role: 'search', onsubmit: go },
+      dom.el('label', null, 'Device ', input),
+      dom.el('button', { type: 'submit' }, 'Find'),
+      none,
+    );
   }
 
   // layout chooses the largest square cell with which all devices fit into the
@@ -109,11 +166,15 @@ const heatmap = (() => {
     const gap = cell > 3 ? 1 : 0; // between cells, where there is room
     for (let i = 0; i < o.n; i++) {
       const [r, g, b] = color(i);
-      const x0 = (i % columns) * cell, y0 = Math.floor(i / columns) * cell;
+      const x0 = (i % columns) * cell,
+        y0 = Math.floor(i / columns) * cell;
       for (let y = y0; y < y0 + cell - gap; y++) {
         for (let x = x0; x < x0 + cell - gap; x++) {
           const at = 4 * (y * canvas.width + x);
-          image.data[at] = r; image.data[at + 1] = g; image.data[at + 2] = b; image.data[at + 3] = 255;
+          image.data[at] = r;
+          image.data[at + 1] = g;
+          image.data[at + 2] = b;
+          image.data[at + 3] = 255;
         }
       }
     }
@@ -126,21 +187,34 @@ const heatmap = (() => {
     if (view.classes) {
       const counts = view.classes.map(() => 0);
       let without = 0;
-      for (let i = 0; i < o.n; i++) if (view.class(i) < 0) without++; else counts[view.class(i)]++;
-      legend.replaceChildren(...view.classes.flatMap((c, k) => counts[k] ? [key(`var(${c.color})`, `${c.name} ${format.count(counts[k])}`)] : []),
-        ...(without ? [key('var(--none)', `not targeted ${format.count(without)}`)] : []));
+      for (let i = 0; i < o.n; i++)
+        if (view.class(i) < 0) without++;
+        else counts[view.class(i)]++;
+      legend.replaceChildren(
+        ...view.classes.flatMap((c, k) => (counts[k] ? [key(`var(${c.color})`, `${c.name} ${format.count(counts[k])}`)] : [])),
+        ...(without ? [key('var(--none)', `not targeted ${format.count(without)}`)] : []),
+      );
       const colors = view.classes.map(c => hex(c.color));
       return i => colors[view.class(i)] || empty;
     }
-    let min = Infinity, max = -Infinity, without = 0;
+    let min = Infinity,
+      max = -Infinity,
+      without = 0;
     for (let i = 0; i < o.n; i++) {
       const v = view.value(i);
       if (v === null) without++;
-      else { min = Math.min(min, v); max = Math.max(max, v); }
+      else {
+        min = Math.min(min, v);
+        max = Math.max(max, v);
+      }
     }
-    legend.replaceChildren(...(max >= min ? [bar(min, max, view)] : []), ...(without ? [key('var(--none)', `no value ${format.count(without)}`)] : []));
-    const f = place => view.scale === 'log' ? Math.log(Math.max(place, 1e-6)) : place;
-    const low = f(min), span = f(max) - low || 1;
+    legend.replaceChildren(
+      ...(max >= min ? [bar(min, max, view)] : []),
+      ...(without ? [key('var(--none)', `no value ${format.count(without)}`)] : []),
+    );
+    const f = place => (view.scale === 'log' ? Math.log(Math.max(place, 1e-6)) : place);
+    const low = f(min),
+      span = f(max) - low || 1;
     return i => {
       const v = view.value(i);
       return v === null ? empty : rampAt((f(v) - low) / span);
@@ -148,21 +222,40 @@ const heatmap = (() => {
   }
 
   function key(color, text) {
-    return dom.el('span', { class: 'key' }, dom.el('i', { class: 'box', style: { background: color }, 'aria-hidden': 'true' }), text);
+    return dom.el(
+      'span',
+      { class: 'key' },
+      dom.el('i', { class: 'box', style: { background: color }, 'aria-hidden': 'true' }),
+      text,
+    );
   }
 
   function bar(min, max, view) {
     const stops = ramp.map(c => `rgb(${c.join(' ')})`).join(', ');
     const middle = view.scale === 'log' && min > 0 ? Math.sqrt(min * max) : (min + max) / 2;
-    return dom.el('span', { class: 'ramp' }, view.print(min),
-      dom.el('i', { style: { background: `linear-gradient(90deg, ${stops})` }, 'aria-hidden': 'true' },
-        dom.el('span', null, view.print(middle))), view.print(max), view.scale === 'log' ? ' (logarithmic)' : '');
+    return dom.el(
+      'span',
+      { class: 'ramp' },
+      view.print(min),
+      dom.el(
+        'i',
+        { style: { background: `linear-gradient(90deg, ${stops})` }, 'aria-hidden': 'true' },
+        dom.el('span', null, view.print(middle)),
+      ),
+      view.print(max),
+      view.scale === 'log' ? ' (logarithmic)' : '',
+    );
   }
 
   function place(state, canvas, mark, tip, i) {
     const { cell, columns } = state;
-    const x = (i % columns) * cell, y = Math.floor(i / columns) * cell;
-    Object.entries({ left: x - 2, top: y - 2, width: cell + (cell > 3 ? 3 : 4), height: cell + (cell > 3 ? 3 : 4) }).forEach(([k, v]) => { mark.style[k] = `${v}px`; });
+    const x = (i % columns) * cell,
+      y = Math.floor(i / columns) * cell;
+    Object.entries({ left: x - 2, top: y - 2, width: cell + (cell > 3 ? 3 : 4), height: cell + (cell > 3 ? 3 : 4) }).forEach(
+      ([k, v]) => {
+        mark.style[k] = `${v}px`;
+      },
+    );
     const right = x > canvas.width / 2;
     tip.style.left = right ? 'auto' : `${x + cell + 8}px`;
     tip.style.right = right ? `calc(100% - ${x - 8}px)` : 'auto';
@@ -172,11 +265,14 @@ const heatmap = (() => {
   function listen(o, state, canvas, point) {
     canvas.addEventListener('pointermove', e => {
       const box = canvas.getBoundingClientRect();
-      const column = Math.floor((e.clientX - box.left) / state.cell), row = Math.floor((e.clientY - box.top) / state.cell);
+      const column = Math.floor((e.clientX - box.left) / state.cell),
+        row = Math.floor((e.clientY - box.top) / state.cell);
       const i = row * state.columns + column;
       if (column >= 0 && column < state.columns && i >= 0 && i < o.n) point(i, true);
     });
-    canvas.addEventListener('pointerleave', () => { if (document.activeElement !== canvas) point(-1, false); });
+    canvas.addEventListener('pointerleave', () => {
+      if (document.activeElement !== canvas) point(-1, false);
+    });
     canvas.addEventListener('focus', () => point(Math.max(state.at, 0), true));
     canvas.addEventListener('blur', () => point(-1, false));
     canvas.addEventListener('keydown', e => {
@@ -198,8 +294,17 @@ const heatmap = (() => {
     for (let i = 0; i < o.n; i++) if (rank(i) > least) order.push(i);
     order.sort((a, b) => rank(b) - rank(a) || a - b);
     if (order.length === 0) return dom.el('p', { class: 'note' }, 'None.');
-    return dom.table(`Worst by ${view.name}`, [{ head: 'device' }, { head: view.name, num: !view.classes }, { head: 'more' }],
-      order.slice(0, 50).map(i => [o.name(i), view.classes ? view.classes[view.class(i)].name : view.print(view.value(i)), o.describe(i).slice(1).join(' · ')]));
+    return dom.table(
+      `Worst by ${view.name}`,
+      ['device', view.classes ? view.name : `#${view.name}`, 'more'],
+      order
+        .slice(0, 50)
+        .map(i => [
+          o.name(i),
+          view.classes ? view.classes[view.class(i)].name : view.print(view.value(i)),
+          o.describe(i).slice(1).join(' · '),
+        ]),
+    );
   }
 
   return { map, key };

@@ -5,7 +5,9 @@ const load = (() => {
 
   async function data() {
     if (typeof DecompressionStream === 'undefined') {
-      throw new Error('This browser cannot unpack the data in this page. It takes Chrome or Edge 80, Firefox 113, Safari 16.4, or newer. The same numbers are in summary.json and summary.md beside this file.');
+      throw new Error(
+        'This browser cannot unpack the data in this page. It takes Chrome or Edge 80, Firefox 113, Safari 16.4, or newer. The same numbers are in summary.json and summary.md beside this file.',
+      );
     }
     const text = document.getElementById('data').textContent.trim();
     const packed = Uint8Array.from(atob(text), c => c.charCodeAt(0));

@@ -10,7 +10,16 @@
     const nav = document.getElementById('nav');
     nav.append(...sections.map(s => dom.el('a', { href: `#${s.id}` }, s.name)));
     nav.hidden = false;
-    main.replaceChildren(...sections.map(s => dom.el('section', { id: s.id, 'aria-labelledby': `${s.id}-title` }, dom.el('h2', { id: `${s.id}-title` }, s.title || s.name), s.node)));
+    main.replaceChildren(
+      ...sections.map(s =>
+        dom.el(
+          'section',
+          { id: s.id, 'aria-labelledby': `${s.id}-title` },
+          dom.el('h2', { id: `${s.id}-title` }, s.title || s.name),
+          s.node,
+        ),
+      ),
+    );
     document.documentElement.dataset.ready = 'true';
   } catch (err) {
     main.replaceChildren(dom.el('p', { class: 'trouble', role: 'alert' }, err.message));

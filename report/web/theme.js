@@ -11,11 +11,13 @@ const theme = (() => {
 
   // color returns the value of a variable of style.css, such as "--ink".
   function color(name) {
-    return cache[name] ??= getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    return (cache[name] ??= getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   }
 
   // onchange calls do whenever the colours have changed.
-  function onchange(listener) { listeners.push(listener); }
+  function onchange(listener) {
+    listeners.push(listener);
+  }
 
   function changed() {
     cache = {};
@@ -24,20 +26,32 @@ const theme = (() => {
 
   // The choice is kept where the browser lets a page from disk keep anything.
   function stored() {
-    try { return localStorage.getItem(key) || 'auto'; } catch { return 'auto'; }
+    try {
+      return localStorage.getItem(key) || 'auto';
+    } catch {
+      return 'auto';
+    }
   }
 
   function choose(choice) {
     if (choice === 'auto') document.documentElement.removeAttribute('data-theme');
     else document.documentElement.setAttribute('data-theme', choice);
-    try { localStorage.setItem(key, choice); } catch { /* not kept */ }
+    try {
+      localStorage.setItem(key, choice);
+    } catch {
+      /* not kept */
+    }
     changed();
   }
 
   // toggle makes the button that goes through the choices.
   function toggle() {
     let choice = choices.includes(stored()) ? stored() : 'auto';
-    const button = dom.el('button', { type: 'button', class: 'theme', onclick: () => show(choices[(choices.indexOf(choice) + 1) % choices.length]) });
+    const button = dom.el('button', {
+      type: 'button',
+      class: 'theme',
+      onclick: () => show(choices[(choices.indexOf(choice) + 1) % choices.length]),
+    });
     function show(next) {
       choice = next;
       choose(choice);
