@@ -103,15 +103,16 @@ func newCurve(sorted []time.Duration, parts int) curve {
 		return c
 	}
 	rise, pause := max(n/parts, 1), (sorted[n-1]-sorted[0])/time.Duration(parts)
-	kept := 0
+	kept, before := 0, sorted[0]
 	for i, at := range sorted {
-		switch {
-		case i+1 < n && sorted[i+1] == at: // a step at a time, to its full height
+		if i+1 < n && sorted[i+1] == at { // a step at a time, to its full height
 			continue
-		case i == 0, i+1 == n, i+1-kept >= rise, sorted[i+1]-at > pause, at-sorted[i-1] > pause:
+		}
+		if kept == 0 || i+1 == n || i+1-kept >= rise || sorted[i+1]-at > pause || at-before > pause {
 			c.At, c.N = append(c.At, Millis(at)), append(c.N, int64(i+1))
 			kept = i + 1
 		}
+		before = at
 	}
 	return c
 }

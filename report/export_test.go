@@ -16,6 +16,24 @@ var (
 	WriteFile = writeFile
 )
 
+// Curve returns the points of the curve that sorted times make.
+func Curve(sorted []time.Duration, parts int) ([]Millis, []int64) {
+	c := newCurve(sorted, parts)
+	return c.At, c.N
+}
+
+// CurveSteps is the parts of the curves that pages have.
+const CurveSteps = curveSteps
+
+// Web is what pages are made of, and PageScripts the scripts in their order.
+var (
+	Web         = web
+	PageScripts = pageScripts
+)
+
+// Page writes report.html to w.
+func (r *Report) Page(w io.Writer) error { return r.writePage(w) }
+
 // Phases lists the phases' names.
 func Phases() []string { return phaseNames[:] }
 

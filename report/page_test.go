@@ -1,0 +1,242 @@
+package report_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"muster/internal/sample"
+	"muster/report"
+)
+
+// hostile is what a name, an id or a cause could be.
+const hostile = `</script><img src=x onerror="alert(1)"><!--`
+
+// unpack returns the JSON that a page carries.
+func unpack(t *testing.T, page []byte) []byte {
+	t.Helper()
+	m := regexp.MustCompile(`(?s)<script type="application/octet-stream" id="data">(.*?)</script>`).FindSubmatch(page)
+	if m == nil {
+		t.Fatal("the page carries no data")
+	}
+	zip, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(m[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data bytes.Buffer
+	if _, err := data.ReadFrom(zip); err != nil {
+		t.Fatal(err)
+	}
+	return data.Bytes()
+}
+
+func page(t *testing.T, r *report.Report) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := r.Page(&out); err != nil {
+		t.Fatalf("Page() = %v", err)
+	}
+	return out.Bytes()
+}
+
+func TestThePageIsWrittenAndCarriesTheSummary(t *testing.T) {
+	dir := troubled().write(t)
+	var before []byte
+	for range 2 {
+		r, err := report.Build(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Write(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "report.html"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before != nil && !bytes.Equal(before, got) {
+			t.Error("the same folder gives two pages")
+		}
+		before = got
+	}
+	var carried struct{ Summary, Run json.RawMessage }
+	if err := json.Unmarshal(unpack(t, before), &carried); err != nil {
+		t.Fatal(err)
+	}
+	for file, got := range map[string]json.RawMessage{"summary.json": carried.Summary, "run.json": carried.Run} {
+		var want bytes.Buffer
+		src, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Compact(&want, src); err != nil {
+			t.Fatal(err)
+		}
+		var a, b any
+		if err := json.Unmarshal(want.Bytes(), &a); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(got, &b); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Errorf("the page's %s (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+// Whatever a scenario or a hub says is text: in what the page says itself, and in what it carries.
+func TestNamesDoNotBecomeMarkup(t *testing.T) {
+	f := small()
+	f.run.Scenario, f.run.Driver, f.run.MusterVersion = hostile, hostile, hostile
+	f.run.Jobs[0].Name = hostile
+	f.run.Thresholds = []string{"jobs.nobody.total.p99 < 1s"}
+	f.run.Target.Tier, f.run.Target.Kind = hostile, hostile
+	find[sample.Device](f, 0).ID = hostile
+	e := find[sample.Execution](f, 0)
+	e.Outcome, e.Code = sample.Failed, hostile
+	f.end.Reason, f.end.Error = "failed", hostile
+	dir := f.write(t)
+	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte("name: "+hostile), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Build(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(page(t, r))
+	if strings.Contains(got, hostile) || strings.Contains(got, "<img") {
+		t.Error("the page has a name as markup")
+	}
+	if want := "&lt;/script&gt;&lt;img src=x onerror=&#34;alert(1)&#34;&gt;"; strings.Count(got, want) < 4 {
+		t.Errorf("the page does not say %s in its title, its heading, its facts and its reasons", want)
+	}
+	if opened, closed := strings.Count(got, "<script"), strings.Count(got, "</script>"); opened != 3 || closed != 3 {
+		t.Errorf("%d scripts are opened and %d closed, want 3: the data, uPlot, the page's own", opened, closed)
+	}
+	data := string(unpack(t, []byte(got)))
+	if n := strings.Count(data, `\u003c/script\u003e`); n < 5 {
+		t.Errorf("the data has %d hostile names, want those of job, device, cause, scenario and driver", n)
+	}
+}
+
+// The policy in the page allows what the page is made of, by hash, and no request.
+func TestThePagesPolicyFitsIt(t *testing.T) {
+	got := page(t, small().build(t))
+	policy := string(regexp.MustCompile(`http-equiv="Content-Security-Policy" content="([^"]*)"`).FindSubmatch(got)[1])
+	policy = strings.NewReplacer("&#39;", "'", "&#43;", "+").Replace(policy)
+	var want []string
+	for _, m := range regexp.MustCompile(`(?s)<(script|style)>(.*?)</(script|style)>`).FindAllSubmatch(got, -1) {
+		sum := sha256.Sum256(m[2])
+		want = append(want, string(m[1])+"-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+	}
+	if len(want) != 3 {
+		t.Fatalf("%d styles and scripts, want one and two", len(want))
+	}
+	style, first, second := want[0], want[1], strings.TrimPrefix(want[2], "script-src ")
+	if all := "default-src 'none'; " + first + " " + second + "; " + style + "; img-src data:; base-uri 'none'; form-action 'none'"; policy != all {
+		t.Errorf("policy\n%s\nwant\n%s", policy, all)
+	}
+	for _, no := range []string{"src=\"http", "href=\"http", "@import", "url(", " onclick=", "style=\""} {
+		if bytes.Contains(got, []byte(no)) {
+			t.Errorf("the page has %s", no)
+		}
+	}
+}
+
+func TestThePageOf10000DevicesIsSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a large report")
+	}
+	if got := len(page(t, broadcast(10_000).build(t))); got > 2<<20 {
+		t.Errorf("the page has %d bytes, want 2 MiB at most", got)
+	}
+}
+
+// uPlot is what its authors published: SHA256SUMS are of version 1.6.32 in the npm registry.
+func TestEmbeddedFilesAreAsPublished(t *testing.T) {
+	sums, err := report.Web.ReadFile("web/uplot/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for line := range strings.Lines(string(sums)) {
+		want, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		src, err := report.Web.ReadFile("web/uplot/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := sha256.Sum256(src); hex.EncodeToString(sum[:]) != want {
+			t.Errorf("%s has the sum %x, want %s", name, sum, want)
+		}
+		listed = append(listed, name)
+	}
+	files, err := fs.ReadDir(report.Web, "web/uplot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Name() != "SHA256SUMS" && !slices.Contains(listed, f.Name()) {
+			t.Errorf("%s is not in SHA256SUMS", f.Name())
+		}
+	}
+}
+
+// The page's own scripts are all in it, end no element, and make no markup of a text.
+func TestScriptsAreAllThereAndMakeNoMarkup(t *testing.T) {
+	names, err := fs.Glob(report.Web, "web/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != len(report.PageScripts) {
+		t.Errorf("%d scripts in web, %d in the page", len(names), len(report.PageScripts))
+	}
+	forbidden := regexp.MustCompile(`(?i)innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|</script|<!--|fetch\(|XMLHttpRequest|import\(`)
+	for _, name := range append(names, "web/uplot/uPlot.iife.min.js") {
+		src, err := report.Web.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := forbidden.Find(src); found != nil {
+			t.Errorf("%s has %s", name, found)
+		}
+	}
+}
+
+func TestAComparisonCarriesEachRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "compare.html")
+	if err := report.WriteComparison(path, []*report.Report{small().build(t), troubled().build(t)}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data struct {
+		Runs []struct {
+			Summary struct{ Scenario string }
+			Devices json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(unpack(t, got), &data); err != nil {
+		t.Fatal(err)
+	}
+	if len(data.Runs) != 2 || data.Runs[0].Summary.Scenario != "small" || data.Runs[1].Summary.Scenario != "lockdoor-trouble" || data.Runs[0].Devices != nil {
+		t.Errorf("the page carries %+v, want both runs without their devices", data.Runs)
+	}
+	if err := report.WriteComparison(filepath.Join(path, "no", "folder.html"), []*report.Report{small().build(t)}); err == nil {
+		t.Error("WriteComparison() into no folder = nil, want an error")
+	}
+}
