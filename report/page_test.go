@@ -21,8 +21,8 @@ import (
 	"muster/report"
 )
 
-// hostile is what a name, an id or a cause could be.
-const hostile = `</script><img src=x onerror="alert(1)"><!--`
+// markup is what a name, an id or a cause could be.
+const markup = `</script><img src=x onerror="alert(1)"><!--`
 
 // unpack returns the JSON that a page carries.
 func unpack(t *testing.T, page []byte) []byte {
@@ -100,16 +100,16 @@ func TestThePageIsWrittenAndCarriesTheSummary(t *testing.T) {
 // Whatever a scenario or a hub says is text: in what the page says itself, and in what it carries.
 func TestNamesDoNotBecomeMarkup(t *testing.T) {
 	f := small()
-	f.run.Scenario, f.run.Driver, f.run.MusterVersion = hostile, hostile, hostile
-	f.run.Jobs[0].Name = hostile
+	f.run.Scenario, f.run.Driver, f.run.MusterVersion = markup, markup, markup
+	f.run.Jobs[0].Name = markup
 	f.run.Thresholds = []string{"jobs.nobody.total.p99 < 1s"}
-	f.run.Target.Tier, f.run.Target.Kind = hostile, hostile
-	find[sample.Device](f, 0).ID = hostile
+	f.run.Target.Tier, f.run.Target.Kind = markup, markup
+	find[sample.Device](f, 0).ID = markup
 	e := find[sample.Execution](f, 0)
-	e.Outcome, e.Code = sample.Failed, hostile
-	f.end.Reason, f.end.Error = "failed", hostile
+	e.Outcome, e.Code = sample.Failed, markup
+	f.end.Reason, f.end.Error = "failed", markup
 	dir := f.write(t)
-	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte("name: "+hostile), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte("name: "+markup), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	r, err := report.Build(dir)
@@ -117,7 +117,7 @@ func TestNamesDoNotBecomeMarkup(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(page(t, r))
-	if strings.Contains(got, hostile) || strings.Contains(got, "<img") {
+	if strings.Contains(got, markup) || strings.Contains(got, "<img") {
 		t.Error("the page has a name as markup")
 	}
 	if want := "&lt;/script&gt;&lt;img src=x onerror=&#34;alert(1)&#34;&gt;"; strings.Count(got, want) < 4 {
@@ -128,7 +128,7 @@ func TestNamesDoNotBecomeMarkup(t *testing.T) {
 	}
 	data := string(unpack(t, []byte(got)))
 	if n := strings.Count(data, `\u003c/script\u003e`); n < 5 {
-		t.Errorf("the data has %d hostile names, want those of job, device, cause, scenario and driver", n)
+		t.Errorf("the data has %d markup names, want those of job, device, cause, scenario and driver", n)
 	}
 }
 
