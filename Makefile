@@ -6,7 +6,7 @@ BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy peers bench fuzz soak clean
+.PHONY: build run test check format vet staticcheck tidy peers bench screenshots fuzz soak clean
 
 build: $(BIN)
 
@@ -42,10 +42,11 @@ staticcheck:
 	$(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
 
 # Clients that others wrote, and readers of results, for the tests of packages peers, report and harness/metrics: these skip
-# without them, and fail in CI. Needs npm, and for Mosquitto's tools, xmllint and promtool Debian or the like, or to have them.
+# without them, and fail in CI. Needs npm, and for Mosquitto's tools, xmllint, promtool and Chromium Debian or the like, or to
+# have them.
 peers: peers/node_modules/.package-lock.json
-	@for program in mosquitto_sub xmllint promtool; do command -v $$program >/dev/null || missing=1; done; test -z "$$missing" || \
-		{ apt-get update -q && apt-get install -q -y --no-install-recommends mosquitto-clients libxml2-utils prometheus; }
+	@for program in mosquitto_sub xmllint promtool chromium; do command -v $$program >/dev/null || missing=1; done; test -z "$$missing" || \
+		{ apt-get update -q && apt-get install -q -y --no-install-recommends mosquitto-clients libxml2-utils prometheus chromium fonts-dejavu-core; }
 
 peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.json
 	cd peers && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
@@ -54,6 +55,18 @@ peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.jso
 # Numbers, no verdicts: see docs/performance.md.
 bench: build
 	$(GO) run ./bench -muster $(BIN)
+
+# The pictures of docs/report.md, of runs made for them. What a run comes to is no matter here: a busy machine makes it invalid.
+SHOWN := bin/shown
+screenshots: build peers
+	rm -rf $(SHOWN)
+	-$(BIN) run --progress none --out $(SHOWN)/lockdoor lockdoor-10k
+	-$(BIN) run --progress none --out $(SHOWN)/trouble peers/testdata/night-audit.yaml
+	-$(BIN) run --progress none --out $(SHOWN)/a --devices 2000 lockdoor-10k
+	-$(BIN) run --progress none --out $(SHOWN)/b --devices 2000 --set target.embedded.jobRate=3000/s lockdoor-10k
+	$(BIN) report --compare $(SHOWN)/a $(SHOWN)/b --out $(SHOWN)/compare.html
+	mkdir -p docs/images
+	$(GO) test -tags screenshots ./peers -run TestScreenshots -count=1 -args -pages $(CURDIR)/$(SHOWN) -pictures $(CURDIR)/docs/images
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 30s
