@@ -35,7 +35,7 @@ const overview = (() => {
         'Executions succeeded',
         format.percent(succeeded, targeted),
         `${format.count(succeeded)} of ${format.count(targeted)}`,
-        succeeded < targeted ? 'bad' : '',
+        succeeded < targeted && s.verdict !== 'pass' ? 'bad' : '',
       ),
     ];
     const main = s.jobs.reduce((a, j) => (!a || j.targeted > a.targeted ? j : a), null);
@@ -57,7 +57,7 @@ const overview = (() => {
             `All targets done, ${main.name}`,
             c.p100 === null ? 'never' : format.duration(c.p100),
             c.p50 === null ? 'not even half' : `half of them after ${format.duration(c.p50)}`,
-            c.p100 === null ? 'bad' : '',
+            c.p100 === null && s.verdict !== 'pass' ? 'bad' : '',
           ),
         );
     }

@@ -162,7 +162,7 @@ func TestReport(t *testing.T) {
 	const total, little, long = "jobs.lock.total.p99 < 2s", 100 * time.Microsecond, 30 * time.Millisecond
 	kept := recorded(t, little, total)
 	muster(t, "report", kept).ends(t, 0, "PASS  recorded", "")
-	for _, name := range []string{"summary.json", "summary.md", "devices.csv"} {
+	for _, name := range []string{"summary.json", "summary.md", "devices.csv", "report.html"} {
 		if info, err := os.Stat(filepath.Join(kept, name)); err != nil || info.Size() == 0 {
 			t.Errorf("muster report: %s: %v", name, err)
 		}
@@ -171,7 +171,7 @@ func TestReport(t *testing.T) {
 	muster(t, "report", recorded(t, little, "jobs.lock.total.p99 < 50ms")).ends(t, 99, "FAIL  recorded", "")
 	muster(t, "report", recorded(t, little, "jobs.lock.uplink.p99 < 2s")).ends(t, 99, "threshold jobs.lock.uplink.p99 < 2s had no data", "")
 	muster(t, "report", t.TempDir()).ends(t, 1, "", "read run: open ")
-	muster(t, "report").ends(t, 2, "", "accepts 1 arg(s), received 0")
+	muster(t, "report").ends(t, 2, "", "requires at least 1 arg(s), only received 0")
 }
 
 // summary reads summary.json of a results folder.

@@ -23,7 +23,7 @@ type reportFlags struct {
 func newReport(stdio Stdio) *cobra.Command {
 	var flags reportFlags
 	cmd := &cobra.Command{
-		Use:   "report DIR | --compare DIR DIR... --out FILE",
+		Use:   "report DIR...",
 		Short: "Make a run's report again from its samples, or lay runs over each other",
 		Long: `Make everything in a results folder that is made of its run.json and samples again, and print
 the report. A run that was killed is reported with what it measured until then, and the verdict
@@ -58,7 +58,7 @@ curves, percentiles and how they shifted, phases. It shows and does not judge: t
 // check reports flags and folders that do not go together. MUSTER_OUT, which
 // names where runs go, is no mistake where --out means nothing.
 func (f *reportFlags) check(dirs []string, lookup func(string) (string, bool)) error {
-	_, fromEnvironment := lookup("MUSTER_OUT")
+	fromEnvironment, _ := lookup("MUSTER_OUT")
 	switch {
 	case f.compare && len(dirs) < 2:
 		return fmt.Errorf("--compare: want two results folders or more, not %d", len(dirs))
@@ -70,7 +70,7 @@ func (f *reportFlags) check(dirs []string, lookup func(string) (string, bool)) e
 		return fmt.Errorf("--out %s: want a name that ends in .html", f.out)
 	case !f.compare && len(dirs) != 1:
 		return fmt.Errorf("report: want one results folder, not %d; --compare lays several over each other", len(dirs))
-	case !f.compare && f.out != "" && !fromEnvironment:
+	case !f.compare && f.out != "" && fromEnvironment == "":
 		return fmt.Errorf("--out %s: goes with --compare; a report is written into its run's folder", f.out)
 	}
 	return nil
