@@ -1,3 +1,4 @@
-// Package peers tests `muster hub` with clients of the service that others wrote, the official Node SDKs, unmodified, and
-// a run's results with their readers, such as hdr-histogram-js. `make peers` installs them beside this file.
+// Package peers tests muster with programs that others wrote. `muster hub` meets clients of the service: the official Node SDKs,
+// unmodified, Mosquitto's tools and mqtt.js. A run's results meet their readers, such as hdr-histogram-js, and its page meets
+// Chromium. `make peers` installs them, beside this file or on the system.
 package peers

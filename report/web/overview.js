@@ -88,10 +88,11 @@ const overview = (() => {
         class: t.ok ? '' : 'failed',
         cells: [
           el('code', null, t.expression),
-          t.ok ? { text: '✓ held', class: 'good' } : { text: t.noData ? '✗ no data' : '✗ failed', class: 'bad' },
+          t.ok ? { text: '✓\u00a0held', class: 'good' } : { text: t.noData ? '✗\u00a0no data' : '✗\u00a0failed', class: 'bad' },
           [t.measured || '–', t.note && ` (${t.note})`].filter(Boolean).join(''),
         ],
       })),
+      { class: 'thresholds' },
     );
   }
 
