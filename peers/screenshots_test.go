@@ -21,14 +21,11 @@ var (
 // TestScreenshots makes the pictures of docs/report.md. make screenshots calls it after the runs that it shows.
 func TestScreenshots(t *testing.T) {
 	b := newBrowser(t)
-	show := func(name, file string, width int64, scheme, section, click string) {
+	show := func(name, file string, width int64, scheme, section, before string) {
 		t.Helper()
 		b.size(t, width, 900, scheme)
 		b.open(t, filepath.Join(*pages, file))
-		if click != "" {
-			b.do(t, chromedp.Click(chromedp.CSS(click)))
-			b.drawn(t)
-		}
+		value[bool](t, b, "(() => { "+before+"; return true; })()")
 		clip := value[[]float64](t, b, `(() => {
 			const [from, to] = `+section+`.map(id => document.getElementById(id) || document.querySelector(id)).map(e => e.getBoundingClientRect());
 			return [Math.max(from.top + scrollY - 16, 0), to.bottom + scrollY + 16];
@@ -46,7 +43,8 @@ func TestScreenshots(t *testing.T) {
 	}
 	show("report", "lockdoor/report.html", 1280, "light", `['header', 'schedule']`, "")
 	show("report-job", "lockdoor/report.html", 1280, "light", `['jobs', 'jobs']`, "")
-	show("report-devices", "lockdoor/report.html", 1280, "dark", `['devices', 'connect']`, "")
+	show("report-devices", "lockdoor/report.html", 1280, "dark", `['devices', 'connect']`, `const c = document.querySelector('canvas.cells'), box = c.getBoundingClientRect();
+		c.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + 400, clientY: box.top + 200 }))`)
 	show("report-trouble", "trouble/report.html", 1280, "dark", `['header', 'ledger']`, "")
 	show("report-generator", "lockdoor/report.html", 1280, "light", `['generator', 'scenario']`, "")
 	show("report-phone", "trouble/report.html", 360, "light", `['header', 'jobs']`, "")

@@ -112,6 +112,17 @@ func (c *console) head(s *Summary) {
 	}
 	c.line(title + "  " + c.paint(plain(s.Scenario), bold))
 	c.notes("→", col, s.Reasons, "")
+	items := s.facts()
+	for i := range items {
+		items[i] = plain(items[i])
+	}
+	for _, line := range wrap(items, " · ", c.width) {
+		c.line(c.paint(line, dim))
+	}
+}
+
+// facts returns what a run was, for a line below its name.
+func (s *Summary) facts() []string {
 	target := s.Target.Kind
 	if s.Target.HostName != "" {
 		target += " " + s.Target.HostName
@@ -119,19 +130,14 @@ func (c *console) head(s *Summary) {
 	if s.Target.Transport != "" {
 		target += " over " + s.Target.Transport
 	}
-	items := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
+	facts := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
 	if s.Target.JobRate > 0 {
-		items = append(items, "job rate "+digits3(s.Target.JobRate)+"/s")
+		facts = append(facts, "job rate "+digits3(s.Target.JobRate)+"/s")
 	}
 	if s.Target.Tier != "" {
-		items = append(items, fmt.Sprintf("tier %s, units %d", s.Target.Tier, s.Target.Units))
+		facts = append(facts, fmt.Sprintf("tier %s, units %d", s.Target.Tier, s.Target.Units))
 	}
-	for i := range items {
-		items[i] = plain(items[i])
-	}
-	for _, line := range wrap(items, " · ", c.width) {
-		c.line(c.paint(line, dim))
-	}
+	return facts
 }
 
 func (c *console) thresholds(all []Threshold) {

@@ -215,6 +215,21 @@ func TestScriptsAreAllThereAndMakeNoMarkup(t *testing.T) {
 	}
 }
 
+// Dark by the system's wish and dark by choice are one palette, which CSS cannot name once.
+func TestDarkIsDark(t *testing.T) {
+	src, err := report.Web.ReadFile("web/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dark := regexp.MustCompile(`(?s)color-scheme: dark;(.*?)\}`).FindAllSubmatch(src, -1)
+	if len(dark) != 2 {
+		t.Fatalf("%d dark palettes, want two", len(dark))
+	}
+	if diff := cmp.Diff(strings.Fields(string(dark[0][1])), strings.Fields(string(dark[1][1]))); diff != "" {
+		t.Errorf("dark by choice and by the system's wish (-choice +system):\n%s", diff)
+	}
+}
+
 func TestAComparisonCarriesEachRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "compare.html")
 	if err := report.WriteComparison(path, []*report.Report{small().build(t), troubled().build(t)}); err != nil {

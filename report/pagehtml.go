@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -46,27 +45,11 @@ func (r *Report) writePage(w io.Writer) error {
 	}
 	s := &r.Summary
 	head := pageHead{
-		Title: s.Verdict.String() + ": " + s.Scenario, Heading: s.Scenario, Facts: strings.Join(s.facts(), " · "), Version: s.MusterVersion,
+		Title: s.Verdict.String() + ": " + s.Scenario, Heading: s.Scenario, Facts: strings.Join(append(s.facts(), s.StartedAt.Format(time.DateTime)+" UTC"), " · "), Version: s.MusterVersion,
 		Verdict: s.Verdict.String(), Reasons: s.Reasons,
 	}
 	head.Class, head.Mark = s.Verdict.look()
 	return writeHTML(w, &head, p)
-}
-
-// facts returns what a run was, for a line below its name.
-func (s *Summary) facts() []string {
-	target := s.Target.Kind
-	if s.Target.Transport != "" {
-		target += " over " + s.Target.Transport
-	}
-	facts := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
-	if s.Target.JobRate > 0 {
-		facts = append(facts, "job rate "+digits3(s.Target.JobRate)+"/s")
-	}
-	if s.Target.Tier != "" {
-		facts = append(facts, fmt.Sprintf("tier %s, units %d", s.Target.Tier, s.Target.Units))
-	}
-	return append(facts, s.StartedAt.Format(time.DateTime)+" UTC")
 }
 
 // look returns the class of a verdict's colour and a mark that says the same.
