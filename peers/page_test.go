@@ -187,6 +187,43 @@ func TestABrowserThatCannotUnpackSaysSo(t *testing.T) {
 	b.quiet(t)
 }
 
+// Of a run that died before its first sample there is little to show, and that is shown.
+func TestARunThatDiedInABrowser(t *testing.T) {
+	for name, run := range map[string]*report.Run{
+		"planned": {
+			Scenario: "planned", Groups: []report.Group{{Name: "doors", Devices: 20}, {Name: "lamps", Devices: 5}}, Thresholds: []string{"jobs.lock.total.p99 < 1s"},
+			Jobs: []report.RunJob{{Name: "lock", Type: "scheduleDeviceMethod", Via: "hub", QueryCondition: "*", Repetitions: 2}},
+		},
+		"nothing": {Scenario: "nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := report.WriteRun(dir, run); err != nil {
+				t.Fatal(err)
+			}
+			r, err := report.Build(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Write(); err != nil {
+				t.Fatal(err)
+			}
+			b := newBrowser(t)
+			b.size(t, 1280, 900, "light")
+			if ready := b.open(t, filepath.Join(dir, "report.html")); ready != "true" {
+				t.Fatalf("the page says %q: %s", ready, value[string](t, b, `document.body.innerText`))
+			}
+			text := value[string](t, b, `document.body.innerText`)
+			for _, want := range []string{"INCOMPLETE", "the run died", "No device connected"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page does not say %q but\n%s", want, text)
+				}
+			}
+			b.quiet(t)
+		})
+	}
+}
+
 func TestRunsOverEachOtherInABrowser(t *testing.T) {
 	b := newBrowser(t)
 	file := filepath.Join(t.TempDir(), "compare.html")

@@ -28,7 +28,10 @@ type deviceJobs struct {
 
 func (r *Report) devicePage() *devicePage {
 	b := r.book
-	p := &devicePage{}
+	n := len(b.devices)
+	p := &devicePage{ // without nil, which a page would read as null
+		IDs: make([]string, 0, n), Group: make([]int, 0, n), Connect: make([]int64, 0, n), Returns: make([]uint32, 0, n), Jobs: []*deviceJobs{},
+	}
 	place := map[string]int{}
 	for i, g := range b.run.Groups {
 		place[g.Name] = i
@@ -59,7 +62,10 @@ func (r *Report) devicePage() *devicePage {
 }
 
 func newDeviceJobs(rows []deviceRow, devices int) *deviceJobs {
-	p := &deviceJobs{Outcomes: map[string][]uint32{}, Median: []int64{}}
+	n := len(rows)
+	p := &deviceJobs{
+		Outcomes: map[string][]uint32{}, Median: make([]int64, 0, n), Max: make([]int64, 0, n), MaxIn: make([]uint32, 0, n), Service: make([]int64, 0, n),
+	}
 	for i := range rows {
 		d := &rows[i]
 		if len(rows) != devices {

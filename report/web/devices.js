@@ -75,7 +75,7 @@ const devices = (() => {
     const at = d.jobs.map(j => places(j, d.ids.length));
     return i => [
       d.ids[i],
-      ...(run.groups.length > 1 && d.group[i] >= 0 ? [`group ${run.groups[d.group[i]].name}`] : []),
+      ...((run.groups || []).length > 1 && d.group[i] >= 0 ? [`group ${run.groups[d.group[i]].name}`] : []),
       ...s.jobs.flatMap((j, n) => {
         const k = at[n](i);
         if (k < 0) return [];

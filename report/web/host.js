@@ -226,7 +226,7 @@ const host = (() => {
           .filter(Boolean)
           .join(', '),
       ],
-      ['fleet', run.groups.map(g => `${g.name} ${format.count(g.devices)}`).join(', ')],
+      ['fleet', (run.groups || []).map(g => `${g.name} ${format.count(g.devices)}`).join(', ')],
       ['driver', run.driver],
       ['seed', run.seed],
       ['started', format.date(s.startedAt)],
