@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,6 +96,92 @@ func TestThePageIsWrittenAndCarriesTheSummary(t *testing.T) {
 			t.Errorf("the page's %s (-want +got):\n%s", file, diff)
 		}
 	}
+}
+
+// What the page draws adds up to what the summary says.
+func TestThePageAgreesWithTheSummary(t *testing.T) {
+	r := troubled().build(t)
+	var data struct {
+		Jobs []struct {
+			Curves  []struct{ N []int64 }
+			Spectra map[string]struct {
+				Count int64
+				X     []float64
+				V     []report.Millis
+			}
+			Seconds struct {
+				Phase             string
+				Succeeded, Others []int64
+			}
+		}
+		Devices struct {
+			IDs  []string
+			Jobs []struct {
+				Outcomes map[string][]int64
+				Max      []int64
+			}
+		}
+		Ramp   struct{ Due, Ready struct{ N []int64 } }
+		Health struct{ At []float64 }
+	}
+	if err := json.Unmarshal(unpack(t, page(t, r)), &data); err != nil {
+		t.Fatal(err)
+	}
+	sum := func(all []int64) (n int64) {
+		for _, v := range all {
+			n += v
+		}
+		return n
+	}
+	check := func(what string, got, want int64) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: the page has %d, the summary %d", what, got, want)
+		}
+	}
+	for i, j := range r.Summary.Jobs {
+		p := data.Jobs[i]
+		done := int64(0)
+		for _, c := range p.Curves {
+			done += c.N[len(c.N)-1]
+		}
+		check(j.Name+", curves", done, j.Succeeded)
+		check(j.Name+", seconds", sum(p.Seconds.Succeeded)+sum(p.Seconds.Others), j.Phases[p.Seconds.Phase].Count)
+		for phase, st := range j.Phases {
+			s := p.Spectra[phase]
+			check(j.Name+", spectrum of "+phase, s.Count, st.Count)
+			at := slices.Index(s.X, 2) // 99 %
+			if st.Count < 100 {
+				continue // too few for a 99th percentile of their own
+			}
+			if at < 0 || near(s.V[at]) != near(st.P99) {
+				t.Errorf("%s: the spectrum of %s has %v at 99 %%, the summary %v", j.Name, phase, s.V, st.P99)
+			}
+			if last := s.V[len(s.V)-1]; near(last) != near(st.Max) {
+				t.Errorf("%s: the spectrum of %s ends at %v, the summary has a maximum of %v", j.Name, phase, last, st.Max)
+			}
+		}
+		all := data.Devices.Jobs[i].Outcomes
+		check(j.Name+", devices that succeeded", sum(all["succeeded"]), j.Succeeded)
+		check(j.Name+", devices that failed", sum(all["failed"]), j.Failed)
+		check(j.Name+", devices that were offline", sum(all["offline"]), j.Offline)
+		check(j.Name+", longest of all devices in µs", slices.Max(data.Devices.Jobs[i].Max), ceilMicros(j.Phases["total"].Max))
+	}
+	check("devices", int64(len(data.Devices.IDs)), r.Summary.Fleet.Devices)
+	check("ramp", data.Ramp.Ready.N[len(data.Ramp.Ready.N)-1], r.Summary.Fleet.Connected)
+	check("health", int64(len(data.Health.At)), 40)
+}
+
+// near is m as far as JSON keeps it: to the microsecond, and below a millisecond to the nanosecond.
+func near(m report.Millis) time.Duration {
+	if d := time.Duration(m); d >= time.Millisecond {
+		return d.Round(time.Microsecond)
+	}
+	return time.Duration(m)
+}
+
+func ceilMicros(m report.Millis) int64 {
+	return int64((time.Duration(m) + time.Microsecond - 1) / time.Microsecond)
 }
 
 // Whatever a scenario or a hub says is text: in what the page says itself, and in what it carries.

@@ -72,11 +72,14 @@ type spectrumPage struct {
 func (s *windowSeries) spectrumPage() *spectrumPage {
 	points, _ := s.spectrum(anyOutcome, s.stats)
 	p := &spectrumPage{Count: s.stats.Count}
+	last := 1 - 0.5/float64(p.Count)
 	for _, point := range points {
-		// All of them are at infinity. The largest value begins to be the
-		// percentile's at the last of n; it is drawn in the middle of that.
-		q := min(point.quantile, 1-0.5/float64(p.Count))
-		p.X, p.V = append(p.X, math.Round(-1e4*math.Log10(1-q))/1e4), append(p.V, point.value)
+		// Above it all percentiles are the largest value, up to infinity. It
+		// begins to be theirs at the last of n and is drawn in the middle of that.
+		p.X, p.V = append(p.X, math.Round(-1e4*math.Log10(1-min(point.quantile, last)))/1e4), append(p.V, point.value)
+		if point.quantile >= last {
+			break
+		}
 	}
 	return p
 }
