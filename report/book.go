@@ -377,7 +377,7 @@ func (b *book) warnings() []string {
 		switch {
 		case f.Error != "":
 			add("the fault %s at %s did not begin: %s", f.What, f.At, f.Error)
-		case f.Begun.Seen() && f.Struck == 0:
+		case f.Ended.Seen() && f.Struck == 0: // before its end nobody knows
 			add("the fault %s at %s struck nothing", f.What, f.At)
 		}
 	}

@@ -50,7 +50,7 @@ func (f *Fault) String() string {
 	case f.Begun == nil:
 		return text + ": did not begin"
 	case f.Lasted == nil:
-		text += ": begun"
+		return text + ": begun, its end was not seen, struck " + thousands(f.Struck) + " or more"
 	case time.Duration(*f.Lasted) < time.Millisecond:
 		text += ": once"
 	default:

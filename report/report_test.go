@@ -277,6 +277,29 @@ func TestConnectCountsFromWhenTheFirstAttemptWasDue(t *testing.T) {
 	}
 }
 
+func TestAFaultStruckNothingOnlyIfItsEndWasSeen(t *testing.T) {
+	f := small()
+	f.add(
+		&sample.Fault{Index: 0, What: "restart", At: "+1s", Begun: s},
+		&sample.Fault{Index: 1, What: "drop on connect", At: "+2s", Begun: 2 * s, Ended: 3 * s},
+	)
+	got := f.build(t).Summary
+	var about []string
+	for _, w := range got.Warnings {
+		if strings.Contains(w, "fault") {
+			about = append(about, w)
+		}
+	}
+	if want := []string{"the fault drop on connect at +2s struck nothing"}; !cmp.Equal(about, want) {
+		t.Errorf("warnings of faults: %q, want %q", about, want)
+	}
+	for i, want := range []string{"+1s restart: begun, its end was not seen, struck 0 or more", "+2s drop on connect: for 1.00 s, struck 0"} {
+		if text := got.Faults[i].String(); text != want {
+			t.Errorf("fault %d is shown as %q, want %q", i, text, want)
+		}
+	}
+}
+
 func TestDevicesFile(t *testing.T) {
 	f := broadcast(200)
 	dir := f.write(t)

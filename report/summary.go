@@ -130,11 +130,11 @@ type SlowDevice struct {
 
 // Fault is a fault on purpose of the hub.
 type Fault struct {
-	What   string  `json:"what"`   // "errors 429001 on rest methods"
-	At     string  `json:"at"`     // when it was to begin, as the scenario has it
-	Begun  *Millis `json:"begun"`  // since the run began; null if it did not begin
-	Lasted *Millis `json:"lasted"` // null if its end was not seen
-	Struck int64   `json:"struck"`
+	What   string  `json:"what"`            // "errors 429001 on rest methods"
+	At     string  `json:"at"`              // when it was to begin, as the scenario has it
+	Begun  *Millis `json:"begun"`           // since the run began; null if it did not begin
+	Lasted *Millis `json:"lasted"`          // null if its end was not seen
+	Struck int64   `json:"struck"`          // at least, if its end was not seen
 	Error  string  `json:"error,omitempty"` // why it did not begin
 }
 
