@@ -110,15 +110,17 @@ func (r *runner) vet(life *lifetime) error {
 	if err := r.foreigners(ids, false); err != nil {
 		return err
 	}
-	r.clean(time.Duration(r.s.opts.Clock.Now() - began))
+	now := r.s.opts.Clock.Now()
+	r.clean(now, time.Duration(now-began))
 	return nil
 }
 
-// clean notes that nobody foreign was seen just now, and how long looking took.
-func (r *runner) clean(took time.Duration) {
+// clean notes that nobody foreign matched at a moment, and how long looking
+// took.
+func (r *runner) clean(at sample.Moment, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.vetted = r.s.opts.Clock.Now()
+	r.vetted = max(r.vetted, at)
 	r.vetting = max(r.vetting, took)
 }
 
@@ -160,7 +162,7 @@ func (h *hubJob) vetRows(err error) error {
 		return errors.Join(found, err)
 	}
 	if err == nil {
-		h.r.clean(0)
+		h.r.clean(max(h.w.due, h.created), 0) // when the hub asked, however long the job took
 	}
 	return err
 }

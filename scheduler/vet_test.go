@@ -132,6 +132,21 @@ func TestRepetitionsInARowAreLookedAtOnce(t *testing.T) {
 	})
 }
 
+// TestRowsAreALookAtTheJobsStart has a job that runs for minutes: what its rows
+// say of whom the query matches is as old as its start.
+func TestRowsAreALookAtTheJobsStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caller := &asked{ids: names(2)}
+		l := newLab(t, 2, scheduler.Options{Direct: caller, OnlyFleet: true},
+			method(func(j *scheduler.Job) { j.Times, j.Every, j.MaxExecution = 2, 5*time.Minute, 5*time.Minute }))
+		l.hub.devices["d1"] = device{latency: 4*time.Minute + 30*time.Second}
+		l.run(t)
+		if caller.count != 2 || len(l.hub.jobs) != 2 {
+			t.Errorf("%d looks for %d jobs, want 2 for 2", caller.count, len(l.hub.jobs))
+		}
+	})
+}
+
 // TestAnInterruptEndsALook stops the run while the hub is asked.
 func TestAnInterruptEndsALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
