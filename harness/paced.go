@@ -29,36 +29,27 @@ func newPacer(l *quota.Limits) pacer {
 	}
 }
 
-// paced sends requests when it is their turn.
-type paced struct {
-	below http.RoundTripper
-	pace  pacer
-}
-
-func newPaced(below http.RoundTripper, l *quota.Limits) paced { return paced{below, newPacer(l)} }
-
-func (p paced) RoundTrip(r *http.Request) (*http.Response, error) {
+// wait waits until it is a request's turn. The hub has not heard of it yet, so
+// that this is no part of the time that it has for an answer.
+func (p pacer) wait(r *http.Request) error {
 	m, n := p.meter(r)
-	if err := m.Wait(r.Context(), n); err != nil {
-		return nil, err
-	}
-	return p.below.RoundTrip(r)
+	return m.Wait(r.Context(), n)
 }
 
 // meter returns what a request is metered by, and how much it takes.
-func (p paced) meter(r *http.Request) (*quota.Meter, int) {
+func (p pacer) meter(r *http.Request) (*quota.Meter, int) {
 	path := r.URL.Path
 	switch {
 	case strings.HasSuffix(path, "/devices/query"):
-		return p.pace.queries, 1
+		return p.queries, 1
 	case strings.Contains(path, "/jobs/v2"):
-		return p.pace.jobs, 1
+		return p.jobs, 1
 	case strings.HasSuffix(path, "/methods"):
-		return p.pace.methods, quota.MethodBlocks(int(r.ContentLength)) // a little more than its payload
+		return p.methods, quota.MethodBlocks(int(r.ContentLength)) // a little more than its payload
 	case strings.Contains(path, "/twins/") && r.Method == http.MethodGet:
-		return p.pace.reads, 1
+		return p.reads, 1
 	case strings.Contains(path, "/twins/"):
-		return p.pace.updates, 1
+		return p.updates, 1
 	}
 	return nil, 0
 }

@@ -103,7 +103,8 @@ func (r *remote) client(retry iothub.RetryOptions, timeout time.Duration, paced 
 	opts := &iothub.ClientOptions{BaseURL: r.target.URL, Transport: transport, Retry: retry, Timeout: timeout, Logger: r.logger}
 	if paced {
 		r.clocks.below = transport
-		opts.Transport = newPaced(&r.clocks, r.limits)
+		opts.Transport = &r.clocks
+		opts.Pace = newPacer(r.limits).wait
 	}
 	client, err := iothub.NewClient(r.cs, opts)
 	if err != nil {

@@ -242,6 +242,34 @@ func TestDirectCallsKeepToTheTier(t *testing.T) {
 	})
 }
 
+// TestDirectJobsShareTheTier has two at once, each of which alone is all that
+// S1 takes. Their calls wait longer for their turn than for their answer.
+func TestDirectJobsShareTheTier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startStandIn(t, hub.Options{})
+		job := func(name string) string {
+			payload := `{` + name + `: ` + strings.Repeat("x", 80<<10) + `}` // two of 80 KB a second
+			return `
+  - name: ` + name + `
+    type: scheduleDeviceMethod
+    cloudToDeviceMethod: {methodName: lockDoor, payload: ` + payload + `, responseTimeoutInSeconds: 5}
+    queryCondition: "*"
+    via: direct`
+		}
+		sc := s.scenario(t, "\njobs:"+job("one")+job("other"), "target.iothub.tier=S1", "fleet.doors.devices=100")
+		s.provisions(t, sc, provision.Summary{Devices: 100, Created: 100}, nil)
+		got, _, err := s.run(t, sc)
+		if err != nil || got.DurationSeconds < 90 {
+			t.Errorf("run: %v after %v s, want 100 s of calls", err, got.DurationSeconds)
+		}
+		for _, j := range got.Jobs {
+			if j.Succeeded != 100 {
+				t.Errorf("job %s: %d of 100 succeeded, causes %v; want all", j.Name, j.Succeeded, j.Causes)
+			}
+		}
+	})
+}
+
 // TestJobsReachNobodyElse has a neighbour on the hub whom a job matches.
 func TestJobsReachNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -85,6 +85,11 @@ func (c *Client) timeFor(ctx context.Context, made int, began time.Time, wait ti
 
 // attempt sends the request once and reads the answer.
 func (c *Client) attempt(ctx context.Context, k *call, trace *Trace) error {
+	if c.pace != nil {
+		if err := c.pace(c.request(ctx, k)); err != nil {
+			return err
+		}
+	}
 	limit := c.timeout + k.longer
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

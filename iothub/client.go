@@ -29,6 +29,10 @@ type ClientOptions struct {
 	// Timeout is how long one attempt may take; default 30 s. A method call's
 	// is longer by its connect and response timeouts.
 	Timeout time.Duration
+	// Pace is called with the request of each attempt before it is sent. It may
+	// wait, until the request's context ends: the attempt's time begins when it
+	// returns. Its error ends the call. Default: nothing waits.
+	Pace func(*http.Request) error
 	// Retry says how long to wait before a retry.
 	Retry RetryOptions
 	// TokenTTL is how long a SAS token is good; default one hour. It is renewed
@@ -75,6 +79,7 @@ type Client struct {
 	own         *http.Transport // transport if it is the client's own, else nil
 	credentials *credentials
 	timeout     time.Duration
+	pace        func(*http.Request) error // nil: nothing waits
 	retry       RetryOptions
 	jitter      *jitter
 	logger      *slog.Logger
@@ -95,7 +100,7 @@ func NewClient(cs ConnectionString, opts *ClientOptions) (*Client, error) {
 		return nil, fmt.Errorf("make hub client: base URL is not http:// or https:// and a host")
 	}
 	c := &Client{
-		base: *base, transport: o.Transport, timeout: o.Timeout, retry: o.Retry, jitter: newJitter(o.Seed), logger: o.Logger,
+		base: *base, transport: o.Transport, timeout: o.Timeout, pace: o.Pace, retry: o.Retry, jitter: newJitter(o.Seed), logger: o.Logger,
 		credentials: newCredentials(cs, o),
 	}
 	if c.transport == nil {
