@@ -20,11 +20,12 @@ const (
 // exchange is a request with its answer on their way. Its deadlines are those of the connection, as far as that has any;
 // between body and answer there is none, since a method may take minutes.
 type exchange struct {
-	hub      *Hub
-	w        http.ResponseWriter
-	r        *http.Request
-	control  *http.ResponseController
-	complete bool // the body was read to its end
+	hub        *Hub
+	w          http.ResponseWriter
+	r          *http.Request
+	control    *http.ResponseController
+	authorized bool // by a good token
+	complete   bool // the body was read to its end
 }
 
 // readBody reads the request's body. It ends when the hub does.

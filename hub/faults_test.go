@@ -229,6 +229,24 @@ func TestFaultLatency(t *testing.T) {
 }
 
 // A CONNECT that was delayed does not take over from one that came later and was not.
+// What strangers ask for is not written down.
+func TestFaultLatencyIsNotForStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := hubtest.Start(t, &hub.Options{})
+		id := inject(t, s, `{"kind":"latency","delay":{"from":"1s","to":"2s"}}`)
+		start := time.Now()
+		resp, err := s.HTTPClient().Get(s.URL() + "/twins/whoever?api-version=" + iothub.APIVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if took := time.Since(start); resp.StatusCode != http.StatusUnauthorized || took > 0 {
+			t.Errorf("a request without a token: %s after %v, want 401 at once", resp.Status, took)
+		}
+		struck(t, s, id, 0, false)
+	})
+}
+
 func TestFaultLatencyOfAnOlderConnect(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, "dev1")

@@ -129,7 +129,9 @@ func (h *Hub) serve(need permission, handle handler) http.Handler {
 				err = gone
 			}
 		}
-		h.faults.meetAnswer(r)
+		if x.authorized { // faults keep no book on strangers
+			h.faults.meetAnswer(r)
+		}
 		if !x.complete {
 			x.dropBody()
 		}
@@ -148,6 +150,7 @@ func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.
 		h.counters.unauthorized.Add(1)
 		return reply{}, errUnauthorized()
 	}
+	x.authorized = true
 	h.strangers.authorized(x.r)
 	if !x.r.URL.Query().Has("api-version") && !strings.HasPrefix(x.r.URL.Path, "/muster/") {
 		return reply{}, errVersion()
