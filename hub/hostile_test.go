@@ -683,6 +683,33 @@ func TestStrangersGiveTheirDescriptors(t *testing.T) {
 	})
 }
 
+// They do so for services too.
+func TestStrangersGiveServicesTheirDescriptors(t *testing.T) {
+	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {
+		l := memnet.Listen("scarce")
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = s.ServeREST(&scarce{Listener: l, free: 3}) })
+		for range 3 {
+			dialRaw(t, l)
+		}
+		synctest.Wait()
+		client := &http.Client{Transport: &http.Transport{DialContext: l.DialContext, DisableKeepAlives: true}}
+		start := time.Now()
+		resp, err := client.Get("http://scarce/devices")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("answered after %v, though strangers hold descriptors", took)
+		}
+		_ = l.Close()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		serving.Wait()
+	})
+}
+
 // A peer that has said its last word, wherever that is, is let go.
 func TestHalfOpenPeers(t *testing.T) {
 	bounded(t, nil, func(t *testing.T, s *hubtest.Server) {

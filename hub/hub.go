@@ -175,7 +175,7 @@ func (h *Hub) accept(l net.Listener) (net.Conn, error) {
 		switch {
 		case err == nil:
 			if failures > 0 {
-				h.log.Warn("devices are accepted again", "failures", failures)
+				h.log.Warn("connections are accepted again", "failures", failures)
 			}
 			return nc, nil
 		case h.ctx.Err() != nil:
@@ -183,7 +183,7 @@ func (h *Hub) accept(l net.Listener) (net.Conn, error) {
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		case failures == 0:
-			h.log.Warn("devices cannot be accepted", "error", err)
+			h.log.Warn("connections cannot be accepted", "error", err)
 		}
 		failures++
 		h.strangers.shed() // what is missing may be the descriptor that it holds
@@ -191,6 +191,21 @@ func (h *Hub) accept(l net.Listener) (net.Conn, error) {
 			return nil, nil
 		}
 	}
+}
+
+// acceptor is a listener of an HTTP server, which accepts as the hub does.
+type acceptor struct {
+	net.Listener
+	hub *Hub
+}
+
+// Accept implements net.Listener.
+func (a acceptor) Accept() (net.Conn, error) {
+	nc, err := a.hub.accept(a.Listener)
+	if nc == nil && err == nil {
+		return nil, net.ErrClosed
+	}
+	return nc, err
 }
 
 // welcome starts the reader of a connection.
@@ -260,7 +275,7 @@ func (h *Hub) serveHTTP(l net.Listener, handler http.Handler) error {
 		return l.Close() // the hub was closed before it came to this
 	}
 	defer h.leave(srv)
-	err := srv.Serve(l)
+	err := srv.Serve(acceptor{l, h})
 	_ = srv.Close()
 	open.Wait()
 	if h.ctx.Err() != nil {
