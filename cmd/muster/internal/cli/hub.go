@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -147,6 +148,12 @@ func (f *hubFlags) options(logger *slog.Logger) (*hub.Options, error) {
 	if !(f.jobRate >= 0) || math.IsInf(f.jobRate, 0) {
 		return nil, withStatus(exitUsage, fmt.Errorf("--job-rate %v: must be a number and not negative", f.jobRate))
 	}
+	if f.mqtt+f.mqtts+f.ws+f.http+f.https == "" {
+		return nil, withStatus(exitUsage, errors.New("no address is given: the hub would listen nowhere"))
+	}
+	if !validHostName(f.hostname) {
+		return nil, withStatus(exitUsage, fmt.Errorf("--hostname %q: is not a host name; connection strings and tokens could not have it", f.hostname))
+	}
 	if f.tier != "" {
 		if _, err := quota.For(hub.Tier(f.tier), f.units); err != nil {
 			return nil, withStatus(exitUsage, fmt.Errorf("--tier %s --units %d: %w", f.tier, f.units, err))
@@ -162,6 +169,12 @@ func (f *hubFlags) options(logger *slog.Logger) (*hub.Options, error) {
 		HostName: f.hostname, DeviceCAs: vouchers, JobRate: f.jobRate,
 		Tier: hub.Tier(f.tier), Units: f.units, Logger: logger,
 	}, nil
+}
+
+// validHostName says whether a name can stand in connection strings, user names and tokens, with or without a port.
+func validHostName(name string) bool {
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`;/\?#@%&="<>`, r) }
+	return name != "" && !strings.ContainsFunc(name, bad)
 }
 
 // printReady is the one place where the hub's secret is shown: on purpose, to
