@@ -58,18 +58,19 @@ func (p *provisioner) claim(ctx context.Context, found *findings) error {
 	for _, f := range check {
 		calls.Go(func() error {
 			ours, err := p.read(calling, &f)
-			if iothub.HasCode(err, iothub.CodeDeviceNotFound) {
-				return nil // it is gone, which the query has not seen yet
-			}
-			if err != nil {
+			gone := iothub.HasCode(err, iothub.CodeDeviceNotFound)
+			if err != nil && !gone {
 				return err
 			}
 			count.add(1)
 			mu.Lock()
 			defer mu.Unlock()
-			if ours {
+			switch {
+			case gone: // which the query has not seen yet
+				found.gone++
+			case ours:
 				found.own = append(found.own, f)
-			} else {
+			default:
 				others = append(others, p.Fleet.ID(f.index))
 			}
 			return nil

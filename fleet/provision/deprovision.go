@@ -65,9 +65,10 @@ func foreigners(err error) int {
 	return 0
 }
 
-// doomed returns the devices to delete, and how many were deleted though the
-// query still shows them.
+// doomed returns the devices to delete, and how many are gone though the query
+// still shows them.
 func (f *findings) doomed(deleted map[int]bool) (doomed []finding, lagging int) {
+	lagging = f.gone
 	for _, own := range f.own {
 		if deleted[own.index] {
 			lagging++

@@ -36,6 +36,7 @@ type findings struct {
 	own      []finding // with the mark
 	unmarked []finding // whose they are, the identities tell
 	others   []string  // ids of devices that are another fleet's, with its name
+	gone     int       // devices that queries show and that are not there
 }
 
 // absent returns the devices that are not there, in order.

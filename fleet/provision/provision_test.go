@@ -169,6 +169,29 @@ func TestQueriesLag(t *testing.T) {
 	})
 }
 
+// TestDevicesWithoutTheirMarkLagToo has devices that are known by their keys
+// alone, which are gone with them.
+func TestDevicesWithoutTheirMarkLagToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l, o := start(t, 3, "door-{index}", 0)
+		got, err := provision.Provision(t.Context(), o)
+		does(t, "Provision()", got, err, provision.Summary{Devices: 3, Created: 3})
+		for i := range 3 {
+			if _, err := o.Client.PatchTwin(t.Context(), o.Fleet.ID(i), []byte(`{"tags":{"muster":null}}`), "*"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.lag = 30 * time.Second
+		time.Sleep(l.lag)
+		began := time.Now()
+		got, err = provision.Deprovision(t.Context(), o)
+		does(t, "Deprovision()", got, err, provision.Summary{Devices: 3, Deleted: 3})
+		if took := time.Since(began); took < 30*time.Second {
+			t.Errorf("Deprovision() took %v, want it to end when queries see nobody, after 30s", took)
+		}
+	})
+}
+
 // TestDeletingLongAndLagging takes longer to delete than queries may lag.
 func TestDeletingLongAndLagging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
