@@ -76,7 +76,7 @@ const host = (() => {
           f.at,
           f.begun == null ? 'did not begin' : format.seconds(f.begun / 1e3),
           f.lasted == null ? '–' : format.duration(f.lasted),
-          format.count(f.struck),
+          (f.begun != null && f.lasted == null ? '≥ ' : '') + format.count(f.struck), // its end was not seen
           f.error || '',
         ]),
       ),
