@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,6 +89,11 @@ type Connect struct {
 	InFlight  int           // connections being opened at a time. Default 500
 	Timeout   time.Duration // from the attempt's begin until the device is online. Default 30 s
 	KeepAlive time.Duration // interval of pings. Default: none, for hubs that keep idle connections
+
+	// Turn waits until it is an attempt's turn, where a hub takes only so many a
+	// second, and fails when ctx ends. It is asked before the attempt begins, so
+	// that its wait is in no latency and no timeout of a connect. Default: it is.
+	Turn func(ctx context.Context) error
 
 	// A device tries again after a random time below BackoffBase, doubled with
 	// each further failure up to BackoffCap. Defaults 1 s and 60 s.

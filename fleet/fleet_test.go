@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -339,6 +340,43 @@ func TestReconnectsWithSeededFullJitter(t *testing.T) {
 	if len(slices.Compact(slices.Sorted(slices.Values(first)))) != len(first) {
 		t.Errorf("waits repeat: %v", first)
 	}
+}
+
+// TestReconnectsWaitForTheirTurnAheadOfTheirTimeout has a hub that takes one
+// connect a second lose many devices at once: the last waits for longer than a
+// connect may take.
+func TestReconnectsWaitForTheirTurnAheadOfTheirTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const devices = 20
+		var asked atomic.Int64
+		begin := time.Now()
+		turn := func(ctx context.Context) error {
+			select {
+			case <-time.After(time.Until(begin.Add(time.Duration(asked.Add(1)) * time.Second))):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		w := start(t, nil, fleet.Config{
+			Groups:  []fleet.Group{doors(t, devices)},
+			Connect: fleet.Connect{Timeout: 3 * time.Second, Turn: turn},
+		}).ready()
+		before := len(w.seen.attempts())
+		for i := range devices {
+			if err := w.hub.Drop(fmt.Sprintf("door-%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * devices * time.Second)
+		attempts := w.seen.attempts()[before:]
+		want(t, "attempts", len(attempts), devices)
+		for i, c := range attempts {
+			if took, _ := c.Ready.Since(c.Dialed); c.Error != "" || took > time.Second {
+				t.Errorf("attempt %d took %v and failed with %q, want its wait for a turn in neither", i+1, took, c.Error)
+			}
+		}
+	})
 }
 
 func TestRunEndsWhateverDevicesDo(t *testing.T) {

@@ -26,7 +26,8 @@ type pool struct {
 	driver Driver
 	dial   DialFunc
 	clock  *sample.Clock
-	places chan struct{} // one token per connection being opened; its capacity is the in-flight cap
+	turn   func(context.Context) error // Connect.Turn
+	places chan struct{}               // one token per connection being opened; its capacity is the in-flight cap
 
 	attempts, refused, failed, lost atomic.Int64
 
@@ -72,6 +73,7 @@ func newPool(cfg *Config) *pool {
 		driver: cfg.Driver,
 		dial:   cfg.Dial,
 		clock:  cfg.Clock,
+		turn:   cfg.Connect.Turn,
 		places: make(chan struct{}, cfg.Connect.InFlight),
 		links:  map[*link]struct{}{},
 	}
@@ -117,9 +119,12 @@ func (p *pool) waitUntil(ctx context.Context, timer *time.Timer, at sample.Momen
 	}
 }
 
-// acquire waits for a place among the connections being opened and reports
-// whether it came before ctx's end.
+// acquire waits for the attempt's turn and for a place among the connections
+// being opened, and reports whether both came before ctx's end.
 func (p *pool) acquire(ctx context.Context) bool {
+	if p.turn != nil && p.turn(ctx) != nil {
+		return false
+	}
 	select {
 	case p.places <- struct{}{}:
 		return true

@@ -127,12 +127,13 @@ type HubOptions struct {
 type Hub struct {
 	ConnectionString iothub.ConnectionString
 	BaseURL          string
-	Transport        http.RoundTripper // nil for a hub on the network
-	Dial             fleet.DialFunc    // opens a device's connection
-	Inside           bool              // it runs in this process
-	Done             <-chan struct{}   // closed when it has ended
-	Ended            func() error      // how it ended, after Done
-	Stop             func() error      // ends it and waits until it has ended
+	Transport        http.RoundTripper           // nil for a hub on the network
+	Dial             fleet.DialFunc              // opens a device's connection
+	turn             func(context.Context) error // waits until it takes another connection; nil = it does
+	Inside           bool                        // it runs in this process
+	Done             <-chan struct{}             // closed when it has ended
+	Ended            func() error                // how it ended, after Done
+	Stop             func() error                // ends it and waits until it has ended
 }
 
 // Check reports everything in a loaded scenario that a run would refuse

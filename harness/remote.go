@@ -186,12 +186,8 @@ func (r *remote) hub(ctx context.Context) (h *Hub, t dialer.Transport, instead, 
 	pace := newPacer(r.limits)
 	return &Hub{
 		ConnectionString: r.cs,
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			if err := pace.connects.Wait(ctx, 1); err != nil {
-				return nil, err
-			}
-			return d.Dial(ctx, t, fleet.Dialing(ctx))
-		},
+		Dial:             func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, t, fleet.Dialing(ctx)) },
+		turn:             func(ctx context.Context) error { return pace.connects.Wait(ctx, 1) },
 	}, t, instead, nil
 }
 
