@@ -375,6 +375,9 @@ func TestReconnectsWaitForTheirTurnAheadOfTheirTimeout(t *testing.T) {
 			if took, _ := c.Ready.Since(c.Dialed); c.Error != "" || took > time.Second {
 				t.Errorf("attempt %d took %v and failed with %q, want its wait for a turn in neither", i+1, took, c.Error)
 			}
+			if i > 0 && c.Dialed < attempts[i-1].Dialed.Add(time.Second) {
+				t.Errorf("attempt %d began at %v, %v after the one before, want its turn awaited", i+1, c.Dialed, c.Dialed-attempts[i-1].Dialed)
+			}
 		}
 	})
 }
