@@ -82,6 +82,7 @@ type conn struct {
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
+	unheard  bool          // a fault lets the device wait for the answer to its CONNECT: what it sends meanwhile is passed over
 	patience time.Duration // 0 = for ever
 	heard    time.Time     // when the last packet came in; before CONNECT, when the connection did
 	expiry   time.Time     // of the token; zero before CONNECT
@@ -399,6 +400,9 @@ func (c *conn) write(out []byte) error {
 // handle acts on one packet; an error ends the connection.
 func (c *conn) handle(h mqtt.Header, body []byte) error {
 	if c.dev == nil {
+		if c.unheard { // a client need not wait for its CONNACK [MQTT-3.1.4-5]
+			return nil
+		}
 		if h.Type != mqtt.TypeConnect { // [MQTT-3.1.0-1]
 			return breach("the first packet is no CONNECT")
 		}

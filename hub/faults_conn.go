@@ -54,6 +54,7 @@ func (c *conn) struck(in *injected) error {
 	switch {
 	case in.Kind == FaultSilent:
 		c.patience = 0 // it is the fault's end, or the device, that ends this
+		c.unheard = true
 		c.hub.faults.silence(in, c)
 		return nil
 	case in.Kind == FaultRefuse && in.Answer == faultmodel.Unavailable:

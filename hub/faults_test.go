@@ -64,7 +64,8 @@ func rejected(t testing.TB, s *hubtest.Server, id string, want byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = b.conn.Write(packet) // the hub may be away
+	packet = mqtt.AppendPingreq(packet) // a client need not wait for its CONNACK [MQTT-3.1.4-5]
+	_, _ = b.conn.Write(packet)         // the hub may be away
 	h, body, err := b.rd.Next()
 	got := byte(0)
 	if err == nil && h.Type == mqtt.TypeConnack {

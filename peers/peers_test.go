@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,8 +71,12 @@ func needAddress(t *testing.T) string {
 	return host
 }
 
+// built says whether program was called.
+var built atomic.Bool
+
 // program builds muster once for all tests and returns its path.
 var program = sync.OnceValues(func() (string, error) {
+	built.Store(true)
 	dir, err := os.MkdirTemp("", "muster-peers-")
 	if err != nil {
 		return "", err
@@ -86,8 +91,10 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	if built.Load() {
+		if bin, err := program(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(bin))
+		}
 	}
 	os.Exit(code)
 }
