@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 
 	"muster/fleet"
 	"muster/internal/sample"
@@ -133,17 +132,6 @@ func RunJobs(s *scenarios.Scenario) []report.RunJob {
 		}
 	}
 	return jobs
-}
-
-func hostOf() report.Host {
-	h := report.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.GOMAXPROCS(0)}
-	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
-		h.MemoryBytes = kibibytes(string(text), "MemTotal:")
-	}
-	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		h.Kernel = strings.TrimSpace(string(text))
-	}
-	return h
 }
 
 // openFolder makes the results folder with all that is known before the run.

@@ -7,6 +7,7 @@ import (
 
 	"muster/hub"
 	"muster/internal/sample"
+	"muster/report"
 )
 
 // StartInside returns what starts the hub in this process and shows it.
@@ -34,4 +35,18 @@ func SetNetwork(o *Options, below func(ctx context.Context, network, addr string
 // SetFleetNetwork is SetNetwork for provisioning.
 func SetFleetNetwork(o *FleetOptions, below func(ctx context.Context, network, addr string) (net.Conn, error)) {
 	o.below = below
+}
+
+// ReadHost reads a host's files below another root.
+func ReadHost(root string) report.Host { return readHost(root) }
+
+// HostUse returns what the processors did between two states of /proc/stat;
+// nil if one cannot be read.
+func HostUse(before, after string) *report.HostUse {
+	from, ok := parseUse(before)
+	to, alsoOK := parseUse(after)
+	if !ok || !alsoOK {
+		return nil
+	}
+	return to.since(from)
 }

@@ -59,6 +59,7 @@ type run struct {
 	clock    *sample.Clock
 	samples  *recorder
 	header   *report.Run
+	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
 	hub      *Hub
 	client   *iothub.Client
 	remote   *remote // the hub of an iothub target; nil: it is ours
@@ -76,7 +77,7 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 	if err := Check(s); err != nil {
 		return nil, err
 	}
-	r := &run{scenario: s, clock: sample.NewClock(), changed: make(chan struct{}, 1)}
+	r := &run{scenario: s, clock: sample.NewClock(), hostUse: meterHost(), changed: make(chan struct{}, 1)}
 	r.named = opts != nil && opts.Out != ""
 	r.opts = opts.resolved(s, r.clock.Epoch())
 	r.enter(Starting)
@@ -244,6 +245,7 @@ func (r *run) makeReport() (*report.Report, error) {
 	if r.remote != nil {
 		r.header.Target.ClockAhead = r.remote.clocks.ahead()
 	}
+	r.header.HostUse = r.hostUse()
 	if err := report.WriteRun(r.opts.Out, r.header); err != nil {
 		return nil, err
 	}

@@ -26,8 +26,9 @@ type Run struct {
 	Args          []string  `json:"args"`
 	Target        Target    `json:"target"`
 	Driver        string    `json:"driver"`
-	StartedAt     time.Time `json:"startedAt"`        // the wall time of the run's epoch
-	EndedAt       time.Time `json:"endedAt,omitzero"` // absent while it runs, and after a crash
+	StartedAt     time.Time `json:"startedAt"`         // the wall time of the run's epoch
+	EndedAt       time.Time `json:"endedAt,omitzero"`  // absent while it runs, and after a crash
+	HostUse       *HostUse  `json:"hostUse,omitempty"` // absent until it has ended, and where the host does not tell
 	Groups        []Group   `json:"groups"`
 	Jobs          []RunJob  `json:"jobs"`
 	Thresholds    []string  `json:"thresholds"`
@@ -41,6 +42,16 @@ type Host struct {
 	CPUs        int    `json:"cpus"`
 	MemoryBytes int64  `json:"memoryBytes"`
 	Kernel      string `json:"kernel,omitempty"`
+	CPUModel    string `json:"cpuModel,omitempty"`
+	Governor    string `json:"governor,omitempty"`   // of the processor's frequency; absent where it cannot be read, as on most virtual machines
+	Hypervisor  string `json:"hypervisor,omitempty"` // what a virtual machine runs on; absent on metal
+}
+
+// HostUse is what all processes of the host took of its processors, from a run's beginning to its end.
+type HostUse struct {
+	TotalSeconds float64 `json:"totalSeconds"` // what there was: processors times time
+	BusySeconds  float64 `json:"busySeconds"`  // what was taken by whatever ran, the run included
+	StealSeconds float64 `json:"stealSeconds"` // what the hypervisor gave to others meanwhile
 }
 
 // Limits are the host's limits that bound a fleet.

@@ -52,7 +52,7 @@ func (m *machine) gate(estimate estimator, slower, tolerance float64) stats.Deci
 
 // rates returns which part of many gates came to each decision.
 func rates(m machine, estimate estimator, slower, tolerance float64) (rate [3]float64) {
-	const gates = 8000
+	const gates = 3000
 	m.rng = rand.New(rand.NewPCG(1, 2))
 	for range gates {
 		m.runs = 0
@@ -111,7 +111,7 @@ func TestLooksWithoutASplitErrMoreOften(t *testing.T) {
 // What a look calls the smallest change that it could have seen is seen about
 // as often as it says, and twice that nearly always.
 func TestDetectableIsDetected(t *testing.T) {
-	const gates, tolerance, cv = 3000, 0.05, 0.02
+	const gates, tolerance, cv = 2000, 0.05, 0.02
 	check := func(name string, estimate estimator, look stats.Look, df float64) {
 		t.Helper()
 		known := stats.Estimate{SE: cv * math.Sqrt(2/float64(look.Runs)), DF: df, Runs: look.Runs}
@@ -147,7 +147,7 @@ func TestDetectableIsDetected(t *testing.T) {
 func TestCalibratedGateHoldsStill(t *testing.T) {
 	looks, _ := stats.Looks(12)
 	m := machine{rng: rand.New(rand.NewPCG(5, 6)), cv: 0.03}
-	const gates = 8000
+	const gates = 1500
 	var rate [3]float64
 	for range gates {
 		var nulls []float64
