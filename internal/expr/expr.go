@@ -10,9 +10,6 @@
 package expr
 
 import (
-	"strconv"
-	"strings"
-
 	"muster/internal/caret"
 )
 
@@ -97,18 +94,7 @@ type Threshold struct {
 
 // String returns the threshold in canonical form, which parses back to it.
 func (t *Threshold) String() string {
-	var b strings.Builder
-	for i, name := range t.Path {
-		switch {
-		case !isPlain(name):
-			b.WriteString("[" + strconv.Quote(name) + "]")
-		case i > 0:
-			b.WriteString("." + name)
-		default:
-			b.WriteString(name)
-		}
-	}
-	return b.String() + " " + t.Op.String() + " " + t.Bound.text()
+	return FormatPath(t.Path) + " " + t.Op.String() + " " + t.Bound.text()
 }
 
 // SyntaxError tells why and where a text is not a threshold.
