@@ -37,11 +37,15 @@ type Config struct {
 	// Stored are runs of the base that are there already, so that only new ones
 	// are made. Default none: the base runs beside the new side.
 	Stored []*Folder
+	// Again is how many invalid runs have their pair made again before the gate
+	// is invalid itself. Default none.
+	Again int
 	// Nulls is how many null pairs calibrate the tolerance. Default none.
 	Nulls int
 	// BaseIs and NewIs say what the sides are.
 	BaseIs, NewIs string
-	// Settings are paths of the scenario in which the sides are meant to differ.
+	// Settings are paths of the resolved scenario at which the sides are meant
+	// to differ: see SettingsBetween.
 	Settings []string
 	// TwoBuilds says that two builds of muster resolve the scenario, of which one
 	// may know keys that the other does not.
@@ -88,7 +92,7 @@ type Made struct {
 	Side      Who             `json:"side"`
 	Null      bool            `json:"null,omitempty"` // it calibrates
 	Pair      int             `json:"pair"`           // from 1
-	Dir       string          `json:"dir"`
+	Dir       string          `json:"dir"` // in the gate's folder
 	Value     report.Millis   `json:"value"` // of the metric
 	Verdict   report.Verdict  `json:"verdict"`
 	Discarded string          `json:"discarded,omitempty"` // why its pair was run again
@@ -96,11 +100,6 @@ type Made struct {
 	Wake      report.Millis   `json:"wakeP99"`
 	GCPause   report.Millis   `json:"gcPauseP99"`
 }
-
-// mostInvalid is how many runs may be invalid before the gate is. One stall of
-// a shared host should not throw away an hour; a host that stalls again and
-// again should.
-const mostInvalid = 3
 
 // errInterrupted ends a gate whose context did.
 var errInterrupted = errors.New("interrupted")
@@ -249,7 +248,7 @@ func (c *conductor) together(ctx context.Context, n int, null bool, sides []Who)
 		for i := range c.result.Runs[first:] {
 			c.result.Runs[first+i].Discarded = invalid.Error()
 		}
-		if c.invalid++; c.invalid > mostInvalid {
+		if c.invalid++; c.invalid > c.cfg.Again {
 			return nil, invalid
 		}
 		c.say("again: %s", invalid)
@@ -289,16 +288,18 @@ func (c *conductor) run(ctx context.Context, n int, null bool, side Who, again i
 // note enters a run into the gate's book, and says whether it counts.
 func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	m := Made{
-		Side: side, Null: null, Pair: n, Dir: f.Dir, Verdict: f.Summary.Verdict, Use: f.Header.HostUse,
+		Side: side, Null: null, Pair: n, Dir: filepath.Base(f.Dir), Verdict: f.Summary.Verdict, Use: f.Header.HostUse,
 		GCPause: f.Summary.Generator.GCPauseP99,
 	}
 	fault := f.fault()
-	if fault == "" && c.metric == nil {
+	if c.metric == nil {
 		metric, err := defaultMetric(&f.Summary)
-		if err != nil {
+		switch {
+		case err == nil:
+			c.metric = &metric
+		case fault == "":
 			return fmt.Errorf("%s: %w", f.Dir, err)
 		}
-		c.metric = &metric
 	}
 	if c.metric != nil {
 		m.Wake = f.wake(*c.metric)

@@ -139,13 +139,13 @@ func TestInvalidRunsAreMadeAgain(t *testing.T) {
 		}
 	}
 	// The second run, which is new, spoils its pair: both are made again.
-	got := conduct(t, gate.Config{Pairs: 5}, slower(0, 0.001), spoil(1))
+	got := conduct(t, gate.Config{Pairs: 5, Again: 3}, slower(0, 0.001), spoil(1))
 	got.is(t, report.Pass, "bn"+five)
 	if n := got.result.Runs; n[0].Discarded == "" || n[1].Discarded == "" || n[2].Discarded != "" {
 		t.Errorf("discarded: %q, %q, %q; want the first two", n[0].Discarded, n[1].Discarded, n[2].Discarded)
 	}
 	// One more than may be.
-	end := conduct(t, gate.Config{Pairs: 5}, slower(0, 0.001), spoil(0, 1, 2, 3))
+	end := conduct(t, gate.Config{Pairs: 5, Again: 3}, slower(0, 0.001), spoil(0, 1, 2, 3))
 	end.is(t, report.Invalid, "bbbb")
 	if want := "4 runs were invalid, the last "; !strings.HasPrefix(end.result.Reasons[0], want) {
 		t.Errorf("reasons %q, want %q", end.result.Reasons, want)
@@ -207,7 +207,11 @@ func TestSettingsMayDiffer(t *testing.T) {
 			m.scenario = strings.Replace(m.scenario, "times: 2", "times: 3", 1)
 		}
 	}
-	conduct(t, gate.Config{Pairs: 5, Settings: []string{"jobs.lock.repeat"}}, slower(0, 0.001), other).is(t, report.Pass, five)
+	settings, err := gate.SettingsBetween([]byte(run(1).scenario), []byte(strings.Replace(run(1).scenario, "times: 2", "times: 3", 1)))
+	if want := []string{"jobs.lock.repeat.times"}; err != nil || !slices.Equal(settings, want) {
+		t.Fatalf("SettingsBetween = %q, %v, want %q", settings, err, want)
+	}
+	conduct(t, gate.Config{Pairs: 5, Settings: settings}, slower(0, 0.001), other).is(t, report.Pass, five)
 	if got := conduct(t, gate.Config{Pairs: 5}, slower(0, 0.001), other); got.err == nil || !strings.Contains(got.err.Error(), "repeat.times: 2, but 3 in") {
 		t.Errorf("not meant: got error %v", got.err)
 	}

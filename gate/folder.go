@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -76,13 +78,42 @@ func (f *Folder) readScenario() error {
 	if err != nil {
 		return fmt.Errorf("scenario.yaml: %w", cause(err))
 	}
-	var tree any
-	if err := yaml.Unmarshal(src, &tree); err != nil {
+	if f.Scenario, err = settings(src); err != nil {
 		return fmt.Errorf("scenario.yaml: %w", err)
 	}
-	f.Scenario = map[string]string{}
-	flatten(f.Scenario, "", tree)
 	return nil
+}
+
+// settings returns each value of a resolved scenario by its path.
+func settings(resolved []byte) (map[string]string, error) {
+	var tree any
+	if err := yaml.Unmarshal(resolved, &tree); err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	flatten(all, "", tree)
+	return all, nil
+}
+
+// SettingsBetween returns the paths at which two resolved scenarios differ, as
+// Config.Settings takes them.
+func SettingsBetween(base, newer []byte) ([]string, error) {
+	a, err := settings(base)
+	if err != nil {
+		return nil, fmt.Errorf("read the resolved scenario of the base: %w", err)
+	}
+	b, err := settings(newer)
+	if err != nil {
+		return nil, fmt.Errorf("read the resolved scenario: %w", err)
+	}
+	for path, value := range b {
+		if other, ok := a[path]; ok && other == value {
+			delete(a, path)
+		} else {
+			a[path] = value
+		}
+	}
+	return slices.Sorted(maps.Keys(a)), nil
 }
 
 // flatten notes each value of a tree by its path, such as jobs.lock.via: items

@@ -52,14 +52,22 @@ func (m Metric) isLatency(s *report.Summary) bool {
 	return ok && v.Unit == expr.Duration
 }
 
+// Known returns an error if no run whose jobs are called jobs has anything at m.
+func (m Metric) Known(jobs []string) error {
+	if err := report.KnownPath(m.Path, jobs); err != nil {
+		return fmt.Errorf("metric %s: %w", m, err)
+	}
+	return nil
+}
+
 // check returns an error if no run like s has a latency at m.
 func (m Metric) check(s *report.Summary) error {
 	var names []string
 	for i := range s.Jobs {
 		names = append(names, s.Jobs[i].Name)
 	}
-	if err := report.KnownPath(m.Path, names); err != nil {
-		return fmt.Errorf("metric %s: %w", m, err)
+	if err := m.Known(names); err != nil {
+		return err
 	}
 	if v, ok := s.Measure(m.Path); ok && v.Unit != expr.Duration {
 		return fmt.Errorf("metric %s: it is a %s, and a gate compares latencies", m, v.Unit)

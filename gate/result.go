@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"muster/report"
 )
 
 // JSON writes gate.json.
@@ -42,10 +44,18 @@ func (r *Result) Markdown(w io.Writer) error {
 		if m.Use != nil && m.Use.TotalSeconds > 0 {
 			steal = part(m.Use.StealSeconds / m.Use.TotalSeconds)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", escape(m.Dir), short(m.Value), m.Verdict, short(m.Wake), short(m.GCPause), steal, escape(m.Discarded))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", escape(m.Dir), valueWords(m.Value), m.Verdict, short(m.Wake), short(m.GCPause), steal, escape(m.Discarded))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// valueWords words a run's value; a run that was discarded may have none.
+func valueWords(v report.Millis) string {
+	if v == 0 {
+		return "-"
+	}
+	return short(v)
 }
 
 func (r *Result) list(mark string) string {

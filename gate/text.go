@@ -39,7 +39,14 @@ func change(ratio float64) string {
 
 // signed writes a ratio as a signed percentage.
 func signed(ratio float64) string {
-	return fmt.Sprintf("%+.1f %%", 100*(ratio-1))
+	percent := math.Round(1000*(ratio-1)) / 10
+	switch {
+	case ratio >= 10:
+		return "×" + digits3(ratio)
+	case percent == 0:
+		return "±0.0 %" // and not -0.0 %
+	}
+	return fmt.Sprintf("%+.1f %%", percent)
 }
 
 // between words the interval of a ratio.

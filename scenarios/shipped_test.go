@@ -23,7 +23,7 @@ func TestShippedScenariosLoad(t *testing.T) {
 }
 
 func TestShippedNames(t *testing.T) {
-	if got, want := scenarios.ShippedNames(), []string{"faults", "lockdoor-10k", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
+	if got, want := scenarios.ShippedNames(), []string{"faults", "gate-3s", "lockdoor-10k", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
 		t.Errorf("ShippedNames() = %q, want %q", got, want)
 	}
 }

@@ -27,6 +27,8 @@ const (
 	exitPass        = 0
 	exitFailed      = 1 // muster itself failed, or the run is incomplete
 	exitUsage       = 2
+	exitUndecided   = 97  // too few or too unsteady runs for a comparison to tell
+	exitRegression  = 98  // slower than the base
 	exitThreshold   = 99  // a threshold failed or had no data
 	exitScenario    = 104 // the scenario is bad
 	exitInterrupted = 105
@@ -82,8 +84,9 @@ each device got, ran and finished its part, and gives a verdict.
 Every flag can also be set by an environment variable: MUSTER_ and the flag's name in upper
 case with _ for -. Flags win over variables, those over the scenario, that over defaults.
 
-Exit status: 0 pass, 1 muster failed or the run is incomplete, 2 wrong usage, 99 a threshold
-failed or had no data, 104 bad scenario, 105 interrupted, 110 the run is invalid.`,
+Exit status: 0 pass, 1 muster failed or the run is incomplete, 2 wrong usage, 97 a comparison
+is inconclusive, 98 a regression, 99 a threshold failed or had no data, 104 bad scenario, 105
+interrupted, 110 the run is invalid.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -93,7 +96,7 @@ failed or had no data, 104 bad scenario, 105 interrupted, 110 the run is invalid
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
 	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newHub(stdio), newReport(stdio),
-		newDevice(stdio), newJob(stdio), newFleet(stdio), newVersion(stdio))
+		newCompare(stdio), newGate(stdio), newDevice(stdio), newJob(stdio), newFleet(stdio), newVersion(stdio))
 	return root
 }
 

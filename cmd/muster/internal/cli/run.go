@@ -174,6 +174,7 @@ func verdictStatus(v report.Verdict) error {
 	statuses := map[report.Verdict]int{
 		report.Pass: exitPass, report.Fail: exitThreshold, report.Invalid: exitInvalid,
 		report.Interrupted: exitInterrupted, report.Incomplete: exitFailed,
+		report.Regression: exitRegression, report.Inconclusive: exitUndecided,
 	}
 	status, ok := statuses[v]
 	if !ok {

@@ -75,6 +75,7 @@ func TestTranscripts(t *testing.T) {
 			"kill-child": killChild,
 			"ends":       ends,
 			"no-process": noProcess,
+			"record":     record,
 		},
 	})
 }
