@@ -6,7 +6,7 @@ BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy peers bench screenshots fuzz soak clean
+.PHONY: build run test check format vet staticcheck tidy peers bench screenshots fuzz soak soak-tests soak-gates clean
 
 build: $(BIN)
 
@@ -77,9 +77,15 @@ fuzz:
 		done; \
 	done
 
-# Many counts of every test, for what shows up seldom.
-soak:
+# What shows up seldom: many counts of every test, and many verdicts of gates.
+soak: soak-tests soak-gates
+
+soak-tests:
 	$(GO) test -race -count 20 -timeout 60m ./...
+
+# Half an hour on an idle host: see docs/gates.md. GATES are other flags, such as -like 10 -slower 5.
+soak-gates: build
+	$(GO) run ./bench/gate -muster $(BIN) $(GATES)
 
 clean:
 	rm -rf bin results peers/node_modules

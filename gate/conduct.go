@@ -139,7 +139,9 @@ func Conduct(ctx context.Context, cfg Config) (*Result, error) {
 		c.end(report.Invalid, fmt.Sprintf("%d runs were invalid, the last %s", c.invalid, invalid))
 		err = nil
 	case err != nil:
-		c.end(report.Incomplete, err.Error())
+		// What another muster printed below its first line may quote settings, which can be secrets.
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		c.end(report.Incomplete, first)
 	}
 	c.result.EndedAt = time.Now()
 	if serr := c.save(true); serr != nil {

@@ -1,8 +1,11 @@
 package stats_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 
 	"muster/internal/stats"
@@ -162,5 +165,28 @@ func TestCalibratedGateHoldsStill(t *testing.T) {
 	}
 	if got := stats.Calibrate([]float64{0.01, 0.01, 0.01}, looks[2]); got != 0.01 {
 		t.Errorf("Calibrate of pairs without a spread = %v, want the least, 0.01", got)
+	}
+}
+
+// gates.md shows what a gate sees on hosts of different steadiness. The table
+// there is made here.
+func TestTableInDocsIsTrue(t *testing.T) {
+	page, err := os.ReadFile("../../docs/gates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks, _ := stats.Looks(12)
+	for _, cv := range []float64{0.005, 0.01, 0.02, 0.03, 0.05} {
+		row := fmt.Sprintf("| %.1f %% |", 100*cv)
+		for _, look := range looks {
+			known := stats.Estimate{SE: cv * math.Sqrt(2/float64(look.Runs)), DF: float64(look.Runs - 1), Runs: look.Runs}
+			row += fmt.Sprintf(" %.1f %% |", 100*stats.Detectable(known, look.Tail, 0.05))
+		}
+		like, slower := rates(machine{cv: cv}, stats.Paired, 0, 0.05), rates(machine{cv: cv}, stats.Paired, math.Log(1.1), 0.05)
+		row += fmt.Sprintf(" %.0f, %.0f, %.0f |", 100*like[stats.Within], 100*like[stats.Undecided], 100*like[stats.Beyond])
+		row += fmt.Sprintf(" %.0f, %.0f, %.0f |", 100*slower[stats.Within], 100*slower[stats.Undecided], 100*slower[stats.Beyond])
+		if !strings.Contains(string(page), row+"\n") {
+			t.Errorf("docs/gates.md has no row\n%s", row)
+		}
 	}
 }
