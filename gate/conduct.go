@@ -47,6 +47,8 @@ type Config struct {
 	// Settings are paths of the resolved scenario at which the sides are meant
 	// to differ: see SettingsBetween.
 	Settings []string
+	// TwoTargets says that the sides are meant to be two targets.
+	TwoTargets bool
 	// TwoBuilds says that two builds of muster resolve the scenario, of which one
 	// may know keys that the other does not.
 	TwoBuilds bool
@@ -92,8 +94,8 @@ type Made struct {
 	Side      Who             `json:"side"`
 	Null      bool            `json:"null,omitempty"` // it calibrates
 	Pair      int             `json:"pair"`           // from 1
-	Dir       string          `json:"dir"` // in the gate's folder
-	Value     report.Millis   `json:"value"` // of the metric
+	Dir       string          `json:"dir"`            // in the gate's folder
+	Value     report.Millis   `json:"value"`          // of the metric
 	Verdict   report.Verdict  `json:"verdict"`
 	Discarded string          `json:"discarded,omitempty"` // why its pair was run again
 	Use       *report.HostUse `json:"hostUse,omitempty"`
@@ -169,7 +171,7 @@ func newConductor(cfg Config) (*conductor, error) {
 		cfg.Progress = io.Discard
 	}
 	cfg.Options.Pairs, cfg.Options.Once = len(cfg.Stored) == 0, false
-	cfg.Options.may = may{cfg.Settings, cfg.TwoBuilds}
+	cfg.Options.may = may{cfg.Settings, cfg.TwoTargets, cfg.TwoBuilds}
 	c := &conductor{cfg: cfg, base: cfg.Stored, metric: cfg.Options.Metric}
 	c.result = &Result{
 		SchemaVersion: SchemaVersion, Verdict: report.Incomplete, Reasons: []string{"the gate did not come to its end"},

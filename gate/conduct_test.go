@@ -227,3 +227,15 @@ func TestSettingsMayDiffer(t *testing.T) {
 		t.Errorf("warnings %q", text)
 	}
 }
+
+func TestTargetsMayDiffer(t *testing.T) {
+	other := func(n int, m *made) {
+		if strings.Index(twelve[n:], "n") == 0 {
+			m.header.Target.HostName = "other.hub"
+		}
+	}
+	conduct(t, gate.Config{Pairs: 5, TwoTargets: true}, slower(0, 0.001), other).is(t, report.Pass, five)
+	if got := conduct(t, gate.Config{Pairs: 5}, slower(0, 0.001), other); got.err == nil || !strings.Contains(got.err.Error(), "target.host: absent, but other.hub in") {
+		t.Errorf("not meant: got error %v", got.err)
+	}
+}

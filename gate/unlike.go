@@ -38,6 +38,7 @@ func shown(value string) string {
 // may tells which differences are meant.
 type may struct {
 	settings []string // paths of the scenario that may differ between base and new
+	targets  bool     // the system under test itself
 	keys     bool     // keys that only one side's scenario has: two builds resolved one file
 }
 
@@ -45,7 +46,7 @@ type may struct {
 func (m may) allows(key, base, run string) bool {
 	path, ofScenario := strings.CutPrefix(key, scenarioKey)
 	if !ofScenario {
-		return false
+		return m.targets && strings.HasPrefix(key, targetKey)
 	}
 	if m.keys && (base == "" || run == "") {
 		return true
@@ -90,6 +91,7 @@ func unlike(base, newer []*Folder, m may) []Difference {
 
 const (
 	hostKey     = "host."
+	targetKey   = "target."
 	scenarioKey = "scenario "
 	memoryKey   = hostKey + "memoryBytes"
 )
@@ -120,7 +122,8 @@ func traits(f *Folder) map[string]string {
 	t := map[string]string{
 		"schemaVersion":     schemas(f),
 		"driver":            h.Driver,
-		"target.kind":       h.Target.Kind,
+		targetKey + "kind":  h.Target.Kind,
+		targetKey + "host":  h.Target.HostName, // of which the scenario may show nothing, as it stands beside a secret
 		hostKey + "os":      h.Host.OS,
 		hostKey + "arch":    h.Host.Arch,
 		hostKey + "cpus":    strconv.Itoa(h.Host.CPUs),

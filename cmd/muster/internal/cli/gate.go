@@ -99,7 +99,7 @@ func runGate(ctx context.Context, file string, flags *gateFlags, set *pflag.Flag
 	}
 	cfg := gate.Config{
 		Dir: g.dir(), Pairs: flags.runs, Again: flags.again, Nulls: flags.calibrate, Options: opts,
-		Settings: g.differ, Progress: stdio.Err,
+		Settings: g.differ, TwoTargets: anyBelow(flags.baseSet, "target"), Progress: stdio.Err,
 	}
 	if flags.progress == "none" {
 		cfg.Progress = io.Discard
@@ -296,6 +296,11 @@ func storedRuns(path string) ([]*gate.Folder, error) {
 
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// anyBelow reports whether one of some path=value arguments is below a key.
+func anyBelow(set []string, key string) bool {
+	return slices.ContainsFunc(set, func(arg string) bool { return strings.HasPrefix(arg, key+".") })
 }
 
 // finish prints what a gate came to and returns its exit status.
