@@ -54,6 +54,7 @@ type soak struct {
 type tally struct {
 	verdicts map[report.Verdict]int
 	runs     int
+	again    int       // of them, those that were discarded
 	spreads  []float64 // the larger of a gate's two sides
 	seen     []float64 // the smallest change that each could have seen
 	others   []float64 // what other processes took of the host, at worst
@@ -65,6 +66,11 @@ func (t *tally) add(r *gate.Result) {
 	}
 	t.verdicts[r.Verdict]++
 	t.runs += len(r.Runs)
+	for _, m := range r.Runs {
+		if m.Discarded != "" {
+			t.again++
+		}
+	}
 	c := r.Comparison
 	if c == nil || c.Detectable == nil {
 		return
@@ -153,8 +159,8 @@ func (s *soak) note(n int, what string, t *tally, dir string) error {
 }
 
 func (t *tally) print(what string) {
-	fmt.Printf("%s: pass %d, regression %d, inconclusive %d, others (invalid, interrupted) %d; %d runs\n", what,
-		t.verdicts[report.Pass], t.verdicts[report.Regression], t.verdicts[report.Inconclusive], sum(t.verdicts)-t.decided(), t.runs)
+	fmt.Printf("%s: pass %d, regression %d, inconclusive %d, others (invalid, interrupted) %d; %d runs, of which %d were discarded\n", what,
+		t.verdicts[report.Pass], t.verdicts[report.Regression], t.verdicts[report.Inconclusive], sum(t.verdicts)-t.decided(), t.runs, t.again)
 	for _, row := range []struct {
 		name string
 		of   []float64

@@ -61,7 +61,7 @@ func (e Estimate) scaled(runs int) Estimate {
 // quantiles of t for one of the noncentral t, which is a little too
 // small at five runs.
 func Detectable(e Estimate, tail, tolerance float64) float64 {
-	return math.Expm1(math.Log1p(tolerance) + (quantile(1-tail, e.DF)+quantile(Power, e.DF))*e.SE)
+	return exp(math.Log1p(tolerance)+(quantile(1-tail, e.DF)+quantile(Power, e.DF))*e.SE) - 1
 }
 
 // unsure is how often, at most, the spread that Calibrate reckons with is

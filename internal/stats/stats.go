@@ -60,8 +60,12 @@ func (e Estimate) Ratio() float64 { return math.Exp(e.Log) }
 // with a probability of tail.
 func (e Estimate) Interval(tail float64) Interval {
 	half := quantile(1-tail, e.DF) * e.SE
-	return Interval{math.Exp(e.Log - half), math.Exp(e.Log + half)}
+	return Interval{exp(e.Log - half), exp(e.Log + half)}
 }
+
+// exp is e to the power of x, and never infinite: two runs that differ wildly
+// leave so much open that no number holds it, and JSON has none for it.
+func exp(x float64) float64 { return math.Exp(min(x, 700)) }
 
 // Mean returns the mean of numbers, of which there must be one.
 func Mean(numbers []float64) float64 {

@@ -162,3 +162,11 @@ func TestNeeded(t *testing.T) {
 func scaled(e stats.Estimate, runs int) stats.Estimate {
 	return stats.Estimate{Log: e.Log, SE: e.SE * math.Sqrt(5/float64(runs)), DF: 2*float64(runs) - 2, Runs: runs}
 }
+
+func TestWildRunsLeaveFiniteNumbers(t *testing.T) {
+	e := stats.Paired([]float64{0, 25}, []float64{25, 0})
+	in, seen := e.Interval(0.01), stats.Detectable(e, 0.01, 0.05)
+	if math.IsInf(in.High, 0) || math.IsInf(seen, 0) || math.IsNaN(in.Low) {
+		t.Errorf("pairs that differ wildly: %+v, detectable %v; want finite numbers", in, seen)
+	}
+}

@@ -169,7 +169,7 @@ func compareFolders(args []string, flags *compareFlags, set *pflag.FlagSet, stdi
 	}
 	opts.Pairs, opts.Once = flags.paired, flags.once
 	if flags.with.at < 0 {
-		return withStatus(exitUsage, errors.New("which runs are new? want BASE... --with NEW..."))
+		return withStatus(exitUsage, errors.New("no --with: want BASE... --with NEW..., with one folder at least of each"))
 	}
 	base, newer := args[:flags.with.at], append(flags.with.given, args[flags.with.at:]...)
 	switch {
