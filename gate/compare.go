@@ -69,7 +69,7 @@ type Comparison struct {
 	Look          Look           `json:"look"`
 	Base          Side           `json:"base"`
 	New           Side           `json:"new"`
-	Ratio         Ratio          `json:"ratio"` // of the metric, new/old
+	Ratio         Ratio          `json:"ratio"` // of the metric, new/base
 	// Detectable is the smallest slowdown, as a part, that these runs would
 	// have shown nine times of ten; null with fewer than two runs a side.
 	Detectable *float64 `json:"detectable"`
@@ -100,7 +100,7 @@ type Side struct {
 	Conditions Conditions      `json:"conditions"`
 }
 
-// Ratio is new/old. Low and High are null with fewer than two runs a side.
+// Ratio is new/base. Low and High are null with fewer than two runs a side.
 type Ratio struct {
 	Value float64  `json:"value"`
 	Low   *float64 `json:"low"`
@@ -243,7 +243,7 @@ func estimate(older, later []float64, pairs bool) (stats.Estimate, bool) {
 	return stats.Welch(older, later), true
 }
 
-// ratioOf returns new/old, with bounds that err with a probability of tail.
+// ratioOf returns new/base, with bounds that err with a probability of tail.
 func ratioOf(older, later []float64, pairs bool, tail float64) Ratio {
 	e, ok := estimate(older, later, pairs)
 	if !ok {

@@ -380,7 +380,7 @@ func (c *conductor) look(look stats.Look) error {
 	c.warnOfKeys(made)
 	c.result.Looks = append(c.result.Looks, Taken{look.Runs, look.Tail, made.Ratio, made.Verdict})
 	c.result.Verdict, c.result.Reasons = made.Verdict, made.Reasons
-	c.say("look at %d: %s, new/old %.3f %s", look.Runs, made.Verdict, made.Ratio.Value, between(made.Ratio))
+	c.say("look at %d: %s, new/base %.3f %s", look.Runs, made.Verdict, made.Ratio.Value, between(made.Ratio))
 	return c.save(false)
 }
 

@@ -95,7 +95,7 @@ func TestGateStopsWhenALookDecides(t *testing.T) {
 	if n := len(got.result.Looks); n != 3 || got.result.Comparison.Detectable == nil || got.result.Comparison.Method != "pairs" {
 		t.Errorf("%d looks, comparison %+v; want 3, over pairs, with what it could have seen", n, got.result.Comparison)
 	}
-	if want := "look at 12: inconclusive, new/old 1.05"; !strings.Contains(got.log, want) {
+	if want := "look at 12: inconclusive, new/base 1.05"; !strings.Contains(got.log, want) {
 		t.Errorf("progress does not hold %q:\n%s", want, got.log)
 	}
 }

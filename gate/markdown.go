@@ -22,8 +22,9 @@ func (c *Comparison) Markdown(w io.Writer) error {
 	row("decides", c.Metric+": "+c.MetricWhy)
 	row("base", c.Base.words())
 	row("new", c.New.words())
-	row("new/old", fmt.Sprintf("%.3f: %s, %s", c.Ratio.Value, change(c.Ratio.Value), between(c.Ratio)))
-	row("how", c.how())
+	row("new/base", fmt.Sprintf("%.3f: %s, %s", c.Ratio.Value, change(c.Ratio.Value), between(c.Ratio)))
+	how, errs := c.how()
+	row("how", how+"; "+errs)
 	row("tolerance", part(c.Tolerance)+": "+c.ToleranceFrom)
 	row("could see", c.couldSee())
 	row("conditions, base", c.Base.Conditions.words())
@@ -36,7 +37,7 @@ func (c *Comparison) Markdown(w io.Writer) error {
 		fmt.Fprintf(&b, "> ⚠ %s\n", escape(warning))
 	}
 	if len(c.Rows) > 0 {
-		fmt.Fprintf(&b, "\n%s\n\n| metric | base | new | new/old | between |\n| --- | ---: | ---: | ---: | ---: |\n", informing)
+		fmt.Fprintf(&b, "\n%s\n\n| metric | base | new | new/base | between |\n| --- | ---: | ---: | ---: | ---: |\n", informing)
 	}
 	for _, r := range c.Rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", escape(r.Metric), short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio))

@@ -73,7 +73,7 @@ func (r *Result) steps() []string {
 		steps = append(steps, fmt.Sprintf("calibrated with %d null pairs that differ by %s: tolerance %s", c.Pairs, part(c.Spread), part(c.Tolerance)))
 	}
 	for _, t := range r.Looks {
-		steps = append(steps, fmt.Sprintf("look at %d runs a side: %s, new/old %.3f, %s", t.Runs, t.Verdict, t.Ratio.Value, between(t.Ratio)))
+		steps = append(steps, fmt.Sprintf("look at %d runs a side: %s, new/base %.3f, %s", t.Runs, t.Verdict, t.Ratio.Value, between(t.Ratio)))
 	}
 	if n := r.discarded(); n > 0 {
 		steps = append(steps, fmt.Sprintf("%d runs were discarded, as their pair was invalid", n))

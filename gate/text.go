@@ -99,8 +99,10 @@ func (c *Comparison) Text(w io.Writer) error {
 	line("decides", "%s: %s", c.Metric, c.MetricWhy)
 	line("base", "%s", c.Base.words())
 	line("new", "%s", c.New.words())
-	line("new/old", "%.3f: %s, %s", c.Ratio.Value, change(c.Ratio.Value), between(c.Ratio))
-	line("how", "%s", c.how())
+	line("new/base", "%.3f: %s, %s", c.Ratio.Value, change(c.Ratio.Value), between(c.Ratio))
+	how, errs := c.how()
+	line("how", "%s", how)
+	line("", "%s", errs)
 	line("tolerance", "%s: %s", part(c.Tolerance), c.ToleranceFrom)
 	line("could see", "%s", c.couldSee())
 	line("conditions", "base: %s", c.Base.Conditions.words())
@@ -131,20 +133,21 @@ func runs(n int) string {
 	return strconv.Itoa(n) + " runs"
 }
 
-// how says by which method and at which look the interval came about.
-func (c *Comparison) how() string {
-	method := "Welch's t"
+// how says by which method and at which look the interval came about, and how
+// often such a one errs.
+func (c *Comparison) how() (method, errs string) {
+	method = "Welch's t"
 	if c.Method == "pairs" {
 		method = "t over pairs of runs beside each other"
 	}
 	if n := min(c.Base.Runs, c.New.Runs); n < stats.Least {
-		return fmt.Sprintf("%s; no look: the first is at %d runs a side", method, c.Look.Runs)
+		return method + " with fewer runs than any look needs", fmt.Sprintf("each bound would err in at most %s", part(c.Look.Tail))
 	}
 	if c.Look.Once {
-		return fmt.Sprintf("%s; the one look at %d runs a side; each bound errs in at most %s", method, c.Look.Runs, part(c.Look.Tail))
+		return fmt.Sprintf("%s, the one look at %d runs a side", method, c.Look.Runs), fmt.Sprintf("each bound errs in at most %s", part(c.Look.Tail))
 	}
-	return fmt.Sprintf("%s; the look at %d runs a side; each bound errs in at most %s, those of all looks together in at most %s",
-		method, c.Look.Runs, part(c.Look.Tail), part(stats.Tail))
+	return fmt.Sprintf("%s, the look at %d runs a side", method, c.Look.Runs),
+		fmt.Sprintf("each bound errs in at most %s, those of all looks together in at most %s", part(c.Look.Tail), part(stats.Tail))
 }
 
 func (c *Comparison) couldSee() string {
@@ -163,13 +166,13 @@ func (c Conditions) words() string {
 }
 
 // informing heads the metrics that decide nothing.
-const informing = "For information, no verdict: each interval holds for its metric alone, so of twenty that did not change one looks as if it had."
+const informing = "For information, no verdict. Each interval holds for its metric alone:\nof twenty that did not change, one looks as if it had."
 
 func (c *Comparison) table(b *strings.Builder) {
 	if len(c.Rows) == 0 {
 		return
 	}
-	rows := [][5]string{{"metric", "base", "new", "new/old", "between"}}
+	rows := [][5]string{{"metric", "base", "new", "new/base", "between"}}
 	for _, r := range c.Rows {
 		rows = append(rows, [5]string{r.Metric, short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio)})
 	}

@@ -152,7 +152,7 @@ func (s *soak) note(n int, what string, t *tally, dir string) error {
 	t.add(&r)
 	fmt.Printf("%2d %-6s  %-12s  %2d runs", n, what, r.Verdict, len(r.Runs))
 	if c := r.Comparison; c != nil && c.Detectable != nil {
-		fmt.Printf("  new/old %.3f  CV %.2f %% and %.2f %%  could see %.1f %%", c.Ratio.Value, 100*c.Base.Spread, 100*c.New.Spread, 100**c.Detectable)
+		fmt.Printf("  new/base %.3f  CV %.2f %% and %.2f %%  could see %.1f %%", c.Ratio.Value, 100*c.Base.Spread, 100*c.New.Spread, 100**c.Detectable)
 	}
 	fmt.Println()
 	return nil

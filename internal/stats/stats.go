@@ -14,7 +14,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Estimate is what the runs say about the logarithm of new/old.
+// Estimate is what the runs say about the logarithm of new/base.
 type Estimate struct {
 	Log  float64 // the difference of the means
 	SE   float64 // its standard error
@@ -22,7 +22,7 @@ type Estimate struct {
 	Runs int     // of the smaller side
 }
 
-// Interval is a range of ratios new/old.
+// Interval is a range of ratios new/base.
 type Interval struct{ Low, High float64 }
 
 // Welch estimates from two independent sides of at least two runs each, whose
@@ -53,7 +53,7 @@ func Paired(older, newer []float64) Estimate {
 	return Estimate{Log: d.mean, SE: math.Sqrt(d.varOfMean), DF: d.df, Runs: len(diffs)}
 }
 
-// Ratio returns new/old.
+// Ratio returns new/base.
 func (e Estimate) Ratio() float64 { return math.Exp(e.Log) }
 
 // Interval returns the ratios that the runs leave open, where each bound errs

@@ -68,8 +68,8 @@ func (g *gating) half(ctx context.Context, cfg gate.Config, name string, slower 
 // judgeSelf says what the two gates came to.
 func (g *gating) judgeSelf(dir string, still, fires *gate.Result, added time.Duration) error {
 	held, fired := still.Verdict == report.Pass, fires.Verdict == report.Regression
-	fmt.Fprintf(g.stdio.Out, "holds still  %s: one build against itself, new/old %.3f\n", still.Verdict, still.Comparison.Ratio.Value)
-	fmt.Fprintf(g.stdio.Out, "fires        %s: devices slower by %s, new/old %.3f\n", fires.Verdict, added, ratio(fires))
+	fmt.Fprintf(g.stdio.Out, "holds still  %s: one build against itself, new/base %.3f\n", still.Verdict, still.Comparison.Ratio.Value)
+	fmt.Fprintf(g.stdio.Out, "fires        %s: devices slower by %s, new/base %.3f\n", fires.Verdict, added, ratio(fires))
 	fmt.Fprintf(g.stdio.Out, "could see    a slowdown of %.1f %% or more, nine times of ten\nresults: %s\n", 100**still.Comparison.Detectable, dir)
 	switch {
 	case held && fired:
