@@ -34,7 +34,7 @@ func (c *Comparison) Markdown(w io.Writer) error {
 		b.WriteByte('\n')
 	}
 	for _, warning := range c.Warnings {
-		fmt.Fprintf(&b, "> ⚠ %s\n", escape(warning))
+		fmt.Fprintf(&b, "- ⚠ %s\n", escape(warning))
 	}
 	if len(c.Rows) > 0 {
 		fmt.Fprintf(&b, "\n%s\n\n| metric | base | new | new/base | between |\n| --- | ---: | ---: | ---: | ---: |\n", informing)
