@@ -120,7 +120,7 @@ func bindEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) e
 		if f.Changed || f.Name == "help" {
 			return
 		}
-		name := "MUSTER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variableOf(f)
 		if value, ok := lookup(name); ok && value != "" {
 			if err := flags.Set(f.Name, value); err != nil {
 				errs = append(errs, fmt.Errorf("environment variable %s: %w", name, err))
@@ -128,6 +128,11 @@ func bindEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) e
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// variableOf returns the name of the variable that stands for a flag.
+func variableOf(f *pflag.Flag) string {
+	return "MUSTER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 // newLogger logs to w, plainly.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // side is one side of a gate: a muster and the settings that it is given.
@@ -32,7 +34,7 @@ func (g *gating) run(ctx context.Context, s side, dir string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, s.binary, g.arguments(s, dir)...)
-	cmd.Env = withoutVariables(os.Environ(), "MUSTER_")
+	cmd.Env = withoutFlags(os.Environ(), newRun(g.stdio).Flags())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the gate, which then interrupts the run
 	dieWithParent(cmd.SysProcAttr)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -51,6 +53,17 @@ func (g *gating) run(ctx context.Context, s side, dir string) error {
 		return fmt.Errorf("%w: %s", errors.Join(err), said)
 	}
 	return err
+}
+
+// withoutFlags leaves out the variables that stand for flags: a run is given
+// all that it needs. Others may be what its scenario names.
+func withoutFlags(environ []string, flags *pflag.FlagSet) []string {
+	return slices.DeleteFunc(environ, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		found := false
+		flags.VisitAll(func(f *pflag.Flag) { found = found || name == variableOf(f) })
+		return found
+	})
 }
 
 // arguments are those of one run. They are such as an older muster knows, too.
