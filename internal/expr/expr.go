@@ -2,14 +2,22 @@
 // jobs.lock.total.p99 < 2s, prints it in one canonical form, and holds a
 // measured value against it.
 //
-// A threshold is a path, a comparison and a bound. The path is made of names
-// joined by dots; a name that holds other characters than letters, digits, _
-// and - stands in brackets and quotes: jobs["lock all"].total.p99. The
-// comparison is one of < <= > >= == and !=. The bound is a duration as in Go
-// (500ms, 1m30s), a percentage (99.9%) or a number.
+// A threshold is a path, a comparison, a bound and, if not all of the run
+// counts, a part of it. The path is made of names joined by dots; a name that
+// holds other characters than letters, digits, _ and - stands in brackets and
+// quotes: jobs["lock all"].total.p99. One group of the fleet stands in braces:
+// jobs.lock{group=doors}.total.p99. The comparison is one of < <= > >= == and
+// !=. The bound is a duration as in Go (500ms, 1m30s), a rate (3000/s), a
+// percentage (99.9%) or a number. The part is "over last 30s" or "over every
+// 10s".
+//
+// What a path can read is in names.go: one vocabulary for whoever checks a
+// threshold and whoever evaluates it.
 package expr
 
 import (
+	"time"
+
 	"muster/internal/caret"
 )
 
@@ -21,6 +29,7 @@ const (
 	Duration Unit = iota // nanoseconds
 	Count
 	Percent
+	Rate // a second
 )
 
 // String returns the unit's name in the singular.
@@ -32,6 +41,8 @@ func (u Unit) String() string {
 		return "count"
 	case Percent:
 		return "percentage"
+	case Rate:
+		return "rate"
 	}
 	return "invalid"
 }
@@ -88,13 +99,36 @@ func (op Op) holds(order int) bool {
 // Threshold is one objective.
 type Threshold struct {
 	Path  []string // such as jobs, lock, total, p99
+	Group string   // the one group of the fleet that counts; "" is all of it
 	Op    Op
 	Bound Measure
+	Over  Over
+}
+
+// Over says which part of a run counts. The zero value is all of it.
+type Over struct {
+	Every  bool          // the threshold must hold in each part of that length, not in the last alone
+	Length time.Duration // whole seconds; 0 is no part
+}
+
+// String returns the part as it is written, and "" for all of the run.
+func (o Over) String() string {
+	switch {
+	case o.Length == 0:
+		return ""
+	case o.Every:
+		return "over every " + shortDuration(o.Length)
+	}
+	return "over last " + shortDuration(o.Length)
 }
 
 // String returns the threshold in canonical form, which parses back to it.
 func (t *Threshold) String() string {
-	return FormatPath(t.Path) + " " + t.Op.String() + " " + t.Bound.text()
+	text := formatPath(t.Path, t.Group) + " " + t.Op.String() + " " + t.Bound.text()
+	if t.Over.Length > 0 {
+		text += " " + t.Over.String()
+	}
+	return text
 }
 
 // SyntaxError tells why and where a text is not a threshold.

@@ -52,6 +52,15 @@ func TestParsePrintsOneForm(t *testing.T) {
 	check("x > 99.90%", "x > 99.9%")
 	check("x > 0.5", "x > 0.5")
 	check("x > 007", "x > 7")
+	check("jobs.lock.rate>3000/s", "jobs.lock.rate > 3000/s")
+	check("x > 60/m", "x > 1/s")
+	check("x > 1/h", "x > 0.0002777777777777778/s")
+	check("jobs.lock.total.p99 < 500ms over last 30s", "jobs.lock.total.p99 < 500ms over last 30s")
+	check("jobs.lock.total.p99 < 500ms  over  every  60s ", "jobs.lock.total.p99 < 500ms over every 1m")
+	check("jobs.over.rate > 5 % over last 1h", "jobs.over.rate > 5% over last 1h")
+	check("jobs.lock{group=doors}.total.p99 < 5ms", "jobs.lock{group=doors}.total.p99 < 5ms")
+	check("jobs['a b'] { group = 'c d' }.total.p99 < 5ms", `jobs["a b"]{group="c d"}.total.p99 < 5ms`)
+	check(`fleet{group="a\"b"}.connect.p99 < 5ms over every 5s`, `fleet{group="a\"b"}.connect.p99 < 5ms over every 5s`)
 }
 
 func TestParseErrorsHavePlaces(t *testing.T) {
@@ -80,7 +89,7 @@ func TestParseErrorsHavePlaces(t *testing.T) {
 	check(`jobs['lock].p99 < 2s`, 5, "not closed")
 	check(`jobs["lock" < 2s`, 12, "expected ]")
 	check(`jobs[""] < 2s`, 5, "no name")
-	check("jobs.lock.p99 <", 15, "expected a duration such as 500ms, a percentage or a number, found the end")
+	check("jobs.lock.p99 <", 15, "expected a duration such as 500ms, a rate such as 3000/s, a percentage or a number, found the end")
 	check("jobs.lock.p99 < fast", 16, `"fast" is no duration`)
 	check("jobs.lock.p99 < 2 s", 16, `"2 s" is no duration`)
 	check("jobs.lock.p99 < 2s && x", 16, "is no duration")
@@ -91,6 +100,24 @@ func TestParseErrorsHavePlaces(t *testing.T) {
 	check("jobs.lock.p99 < .5%", 16, "is no duration")
 	check("jobs.lock.p99 < 99999999999999999999", 16, "too large")
 	check("jobs.lock.p99 < 9999h", 16, "too long")
+	check("jobs.lock.rate > 3000/d", 17, `"3000/d" is no duration`)
+	check("jobs.lock.p99 < over last 30s", 16, "expected a duration such as 500ms")
+	check("jobs.lock.p99 < 2s over", 23, "expected last or every after over, found the end")
+	check("jobs.lock.p99 < 2s over any 10s", 24, "expected last or every after over, found 'a'")
+	check("jobs.lock.p99 < 2s over last", 28, "expected a duration such as 30s, found the end")
+	check("jobs.lock.p99 < 2s over last 1500ms", 29, "1500ms is not a whole number of seconds from 1s to 1h")
+	check("jobs.lock.p99 < 2s over last 2h", 29, "2h is not a whole number of seconds from 1s to 1h")
+	check("jobs.lock.p99 < 2s over last -3s", 29, "-3s is not a whole number")
+	check("jobs.lock.p99 < 2s over last 3s x", 29, `"3s x" is no duration such as 30s`)
+	check("jobs.lock.p99 < 2s overt last 3s", 16, "is no duration")
+	check("jobs{group=doors}.lock.p99 < 2s", 4, "a group stands after the name of a job or after fleet")
+	check("generator{group=doors}.wake.p99 < 2s", 9, "a group stands after")
+	check("jobs.lock{site=north}.p99 < 2s", 10, "expected group, found 's'")
+	check("jobs.lock{group}.p99 < 2s", 15, "expected =, found '}'")
+	check("jobs.lock{group=}.p99 < 2s", 16, "expected the name of a group, found '}'")
+	check("jobs.lock{group=doors.p99 < 2s", 21, "expected }, found '.'")
+	check("jobs.lock{group='doors}.p99 < 2s", 16, "not closed")
+	check("jobs.lock{group=doors}{group=lamps}.p99 < 2s", 22, "expected one of < <= > >= == !=, found '{'")
 }
 
 func TestSyntaxErrorDrawsThePlace(t *testing.T) {
@@ -257,6 +284,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(`jobs["lock all"].succeeded == 100%`)
 	f.Add("fleet.connect.p99 <= 1m30.5s")
 	f.Add(`x['y'] != 0.25`)
+	f.Add("jobs.lock{group=doors}.rate >= 3000/s over every 1m30s")
+	f.Add(`fleet{group="a b"}.connect.p99 < 5s over last 30s`)
 	f.Fuzz(func(t *testing.T, src string) {
 		parsed, err := expr.Parse(src)
 		if err != nil {
@@ -275,8 +304,12 @@ func FuzzParse(f *testing.F) {
 		if diff := cmp.Diff(parsed, again); diff != "" {
 			t.Fatalf("Parse(%q) prints %q, which is another:\n%s", src, printed, diff)
 		}
-		for _, m := range []expr.Measure{duration(1), count(1, 3), percent(1)} {
+		for _, m := range []expr.Measure{duration(1), count(1, 3), percent(1), {Unit: expr.Rate, Value: 1, Samples: 1}} {
 			parsed.Eval(m, true)
+		}
+		var fault *expr.PathError
+		if _, err := parsed.Read(nil); err != nil && (!errors.As(err, &fault) || fault.Part < 0 || fault.Part >= len(parsed.Path)) {
+			t.Fatalf("Parse(%q).Read() = %#v", src, err)
 		}
 	})
 }

@@ -5,22 +5,27 @@ import (
 	"strings"
 )
 
-// ParsePath parses what stands before the comparison of a threshold. The error
-// is a *SyntaxError.
+// ParsePath parses what stands before the comparison of a threshold that is
+// not of one group. The error is a *SyntaxError.
 func ParsePath(s string) ([]string, error) {
 	p := &parser{src: s}
 	path, err := p.path()
-	if err == nil && p.rest() != "" {
-		err = p.unexpected("the end of the path")
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case p.group != "":
+		return nil, p.fail(p.groupAt, "no group may stand here")
+	case p.rest() != "":
+		return nil, p.unexpected("the end of the path")
 	}
 	return path, nil
 }
 
 // FormatPath returns a path in canonical form, which parses back to it.
-func FormatPath(path []string) string {
+func FormatPath(path []string) string { return formatPath(path, "") }
+
+// formatPath writes the group, unless it is "", where it belongs.
+func formatPath(path []string, group string) string {
 	var b strings.Builder
 	for i, name := range path {
 		switch {
@@ -31,6 +36,22 @@ func FormatPath(path []string) string {
 		default:
 			b.WriteString(name)
 		}
+		if group != "" && takesGroup(path[:i+1]) {
+			b.WriteString("{group=" + formatGroup(group) + "}")
+		}
 	}
 	return b.String()
+}
+
+func formatGroup(name string) string {
+	if isPlain(name) {
+		return name
+	}
+	return strconv.Quote(name)
+}
+
+// takesGroup reports whether a group may stand after these names: the fleet,
+// or one job.
+func takesGroup(path []string) bool {
+	return len(path) == 1 && path[0] == "fleet" || len(path) == 2 && path[0] == "jobs"
 }

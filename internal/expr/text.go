@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// String returns the measure for people: "1.93 s", "99.9 %", "17".
+// String returns the measure for people: "1.93 s", "99.9 %", "3120/s", "17".
 func (m Measure) String() string { return human(m.Unit, m.Value, usualDigits) }
 
 // Numbers for people have as many significant digits as they usually need,
@@ -37,6 +37,8 @@ func human(unit Unit, value float64, digits int) string {
 		return humanDuration(value, digits)
 	case Percent:
 		return rounded(value, digits) + " %"
+	case Rate:
+		return rounded(value, digits) + "/s"
 	}
 	return rounded(value, digits)
 }
@@ -84,16 +86,23 @@ func rounded(f float64, digits int) string {
 func (m Measure) text() string {
 	switch m.Unit {
 	case Duration:
-		text := time.Duration(m.Value).String()
-		if strings.HasSuffix(text, "m0s") {
-			text = strings.TrimSuffix(text, "0s")
-		}
-		if strings.HasSuffix(text, "h0m") {
-			text = strings.TrimSuffix(text, "0m")
-		}
-		return text
+		return shortDuration(time.Duration(m.Value))
 	case Percent:
 		return number(m.Value) + "%"
+	case Rate:
+		return number(m.Value) + "/s"
 	}
 	return number(m.Value)
+}
+
+// shortDuration writes a duration as time.Duration does, without zeros at its end.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
