@@ -33,6 +33,7 @@ type book struct {
 	lost       map[string]int64
 	faults     []sample.Fault // by index
 
+	gauges     []*gauge // by threshold; nil where the summary has what it reads
 	wake, lag  series
 	health     sample.Health // the last one's counters
 	maxRSS     int64
@@ -86,7 +87,7 @@ type row struct {
 func newBook(run *Run) *book {
 	b := &book{
 		run: run, jobs: make([]jobBook, len(run.Jobs)), devices: make([]deviceBook, run.devices()),
-		groups: map[string]string{}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
+		gauges: newGauges(run.Thresholds), groups: map[string]string{}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
 	}
 	for i := range b.jobs {
 		b.jobs[i] = jobBook{spec: run.Jobs[i], reps: map[uint32]*repetition{}, causes: []string{""}, causeOf: map[string]uint16{"": 0}}

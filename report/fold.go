@@ -71,6 +71,7 @@ func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights, []windowSeries) {
 	for i := range b.jobs {
 		j := &b.jobs[i]
 		s.Jobs = append(s.Jobs, f.fold(j, &f.flown[i]))
+		b.gaugeJob(j)
 		for _, rep := range j.reps {
 			rep.rows, rep.at, rep.targets.Devices = nil, nil, nil
 		}

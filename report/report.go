@@ -51,7 +51,7 @@ func Build(dir string) (*Report, error) {
 	}
 	s := b.summary()
 	rows, flown, windows := b.foldJobs(&s)
-	s.Thresholds = evaluate(run.Thresholds, &s)
+	s.Thresholds = b.evaluate(&s)
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
 	w := newWatch(b.windows(), b.connects, flown)

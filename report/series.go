@@ -6,6 +6,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"muster/internal/expr"
 	"muster/internal/sample"
 )
 
@@ -32,7 +33,8 @@ const (
 	phases
 )
 
-var phaseNames = [phases]string{"lag", "delivery", "downlink", "device", "uplink", "total", "service", "booking"}
+// phaseNames are in the order of the constants.
+var phaseNames [phases]string = expr.Phases
 
 func (p phase) String() string { return phaseNames[p] }
 

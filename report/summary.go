@@ -19,7 +19,7 @@ type Summary struct {
 	Reasons         []string    `json:"reasons"` // why the verdict is what it is; empty for a pass
 	StartedAt       time.Time   `json:"startedAt"`
 	DurationSeconds float64     `json:"durationSeconds"`
-	Ended           string      `json:"ended"`           // "completed", "interrupted" or "failed"; "" if the run died
+	Ended           string      `json:"ended"`           // "completed", "aborted", "interrupted" or "failed"; "" if the run died
 	Error           string      `json:"error,omitempty"` // what failed
 	MusterVersion   string      `json:"musterVersion"`
 	Seed            uint64      `json:"seed"`
@@ -147,7 +147,8 @@ type Threshold struct {
 	NoData     bool     `json:"noData,omitempty"`
 	Measured   string   `json:"measured,omitempty"` // Value for people
 	Note       string   `json:"note,omitempty"`
-	Path       []string `json:"path,omitempty"` // what Expression reads
+	Path       []string `json:"path,omitempty"`  // what Expression reads
+	Group      string   `json:"group,omitempty"` // of which group of the fleet; absent for all
 }
 
 // Generator is the load generator's account of itself.

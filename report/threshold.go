@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,26 +11,27 @@ import (
 	"muster/internal/sample"
 )
 
-// evaluate holds s against the thresholds. An expression that cannot be read
-// has no data.
-func evaluate(expressions []string, s *Summary) []Threshold {
-	results := make([]Threshold, 0, len(expressions))
+// evaluate holds what was measured against the run's thresholds. An expression
+// that cannot be read has no data.
+func (b *book) evaluate(s *Summary) []Threshold {
+	b.gaugeFleet()
+	results := make([]Threshold, 0, len(b.run.Thresholds))
 	var names []string
 	for i := range s.Jobs {
 		names = append(names, s.Jobs[i].Name)
 	}
-	for _, text := range expressions {
+	for i, text := range b.run.Thresholds {
 		t, err := expr.Parse(text)
 		if err != nil {
 			results = append(results, Threshold{Expression: text, NoData: true, Note: err.Error()})
 			continue
 		}
-		m, found := lookup(s, t.Path)
-		r := t.Eval(m, found)
-		result := Threshold{Expression: text, OK: r.OK && !r.NoData, NoData: r.NoData, Note: r.Note, Path: t.Path}
-		if err := KnownPath(t.Path, names); err != nil {
-			result.Note = err.Error()
+		if err := known(t, names); err != nil {
+			results = append(results, Threshold{Expression: text, NoData: true, Note: err.Error(), Path: t.Path})
+			continue
 		}
+		r, m := b.hold(i, t, s)
+		result := Threshold{Expression: text, OK: r.OK && !r.NoData, NoData: r.NoData, Note: r.Note, Path: t.Path, Group: t.Group}
 		if !r.NoData {
 			result.Measured = r.Measured
 			result.Value, result.Unit = value(t, m)
@@ -39,6 +41,72 @@ func evaluate(expressions []string, s *Summary) []Threshold {
 	return results
 }
 
+// hold holds threshold i against what it reads, and returns that too.
+func (b *book) hold(i int, t *expr.Threshold, s *Summary) (expr.Result, expr.Measure) {
+	if g := b.gauges[i]; g != nil {
+		return g.result()
+	}
+	m, found := expr.Measure{}, false
+	switch {
+	case t.Group == "":
+		m, found = lookup(s, t.Path)
+	case t.Path[0] == "fleet":
+		m, found = b.fleetOf(t.Group).lookup(t.Path[1:])
+	default:
+		m, found = s.lookupGroup(t, len(b.run.Groups))
+	}
+	return t.Eval(m, found), m
+}
+
+// fleetOf returns one group of the fleet.
+func (b *book) fleetOf(group string) *Fleet {
+	var f Fleet
+	var connect series
+	for i := range b.devices {
+		d := &b.devices[i]
+		if d.group != group {
+			continue
+		}
+		f.Devices++
+		if d.ready {
+			f.Connected++
+			connect.record(d.took)
+		}
+	}
+	f.Failed, f.Connect = f.Devices-f.Connected, connect.stats()
+	return &f
+}
+
+// lookupGroup returns what t reads of one group of a job. In a fleet of one
+// group the job is all that group's.
+func (s *Summary) lookupGroup(t *expr.Threshold, groups int) (expr.Measure, bool) {
+	if groups < 2 || len(t.Path) < 3 {
+		return lookup(s, t.Path)
+	}
+	for i := range s.Jobs {
+		j := &s.Jobs[i]
+		if t.Path[0] != "jobs" || j.Name != t.Path[1] {
+			continue
+		}
+		part := new(JobGroup) // the job targeted none of it
+		if at := slices.IndexFunc(j.Groups, func(g JobGroup) bool { return g.Name == t.Group }); at >= 0 {
+			part = &j.Groups[at]
+		}
+		return part.lookup(t.Path[2:], j.Repetitions)
+	}
+	return expr.Measure{}, false
+}
+
+func (g *JobGroup) lookup(path []string, repetitions int) (expr.Measure, bool) {
+	switch {
+	case len(path) == 2:
+		return g.Phases[path[0]].lookup(path[1], g.Targeted)
+	case path[0] == "targeted":
+		return counter{g.Targeted, g.Targeted, int64(repetitions)}.measure(), true
+	}
+	return counter{g.Outcomes[path[0]], g.Targeted, g.Targeted}.measure(), slices.Contains(expr.Outcomes, path[0])
+}
+
 // value returns m as the threshold reads it: a count as a percentage if its
 // bound is one.
 func value(t *expr.Threshold, m expr.Measure) (*float64, string) {
@@ -46,6 +114,8 @@ func value(t *expr.Threshold, m expr.Measure) (*float64, string) {
 	switch {
 	case m.Unit == expr.Duration:
 		v, unit = Millis(m.Value).number(), "ms"
+	case m.Unit == expr.Rate:
+		v, unit = math.Round(m.Value*1e3)/1e3, "perSecond"
 	case t.Bound.Unit == expr.Percent && m.Of > 0:
 		v, unit = math.Round(100*m.Value/m.Of*1e6)/1e6, "percent"
 	}
@@ -167,51 +237,23 @@ func (s *Stats) lookup(name string, of int64) (expr.Measure, bool) {
 	return expr.Measure{Unit: expr.Duration, Value: float64(time.Duration(d)), Samples: s.Count}, ok
 }
 
-// The names that thresholds can read.
-var (
-	statNames  = []string{"min", "p50", "p90", "p99", "p999", "max", "mean", "count"}
-	countNames = []string{
-		"targeted", "succeeded", "failed", "timedOut", "offline", "cancelled", "notDispatched", "unknown",
-		"duplicates", "unexpected", "missing", "extra",
-	}
-	fleetNames = []string{"devices", "connected", "failed", "reconnects"}
-)
-
 // KnownPath returns an error if no report has a value at path, in a run whose
 // jobs are called jobs. A value that it knows may still have no data.
 func KnownPath(path, jobs []string) error {
-	if len(path) < 2 || !slices.Contains([]string{"jobs", "fleet", "generator"}, path[0]) {
-		return fmt.Errorf("a threshold reads jobs.NAME.…, fleet.… or generator.…, not %q", path)
+	if len(path) == 0 {
+		return errors.New("a threshold reads jobs.NAME.…, fleet.… or generator.…")
 	}
-	known := false
-	switch rest := path[1:]; path[0] {
-	case "jobs":
-		if !slices.Contains(jobs, rest[0]) {
-			return fmt.Errorf("no job is called %q", rest[0])
-		}
-		known = knownOfJob(rest[1:])
-	case "fleet":
-		known = len(rest) == 1 && slices.Contains(fleetNames, rest[0]) || isStat(rest, "connect")
-	case "generator":
-		known = isStat(rest, "wake", "lag")
-	}
-	if !known {
-		return fmt.Errorf("no report has a value at %q", path)
+	return known(&expr.Threshold{Path: path}, jobs)
+}
+
+// known returns an error if no report has what t reads.
+func known(t *expr.Threshold, jobs []string) error {
+	r, err := t.Read(nil)
+	switch {
+	case err != nil:
+		return fmt.Errorf("no report has a value at %s: %w", expr.FormatPath(t.Path), err)
+	case r.Of == "jobs" && !slices.Contains(jobs, r.Job):
+		return fmt.Errorf("no job is called %q", r.Job)
 	}
 	return nil
-}
-
-func knownOfJob(path []string) bool {
-	switch len(path) {
-	case 1:
-		return slices.Contains(countNames, path[0])
-	case 2:
-		return isStat(path, phaseNames[:]...) || path[0] == "startError" && path[1] == "max"
-	}
-	return false
-}
-
-// isStat reports whether path is a statistic of one of the named series.
-func isStat(path []string, series ...string) bool {
-	return len(path) == 2 && slices.Contains(series, path[0]) && slices.Contains(statNames, path[1])
 }

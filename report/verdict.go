@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"muster/internal/expr"
 	"muster/internal/sample"
 )
 
@@ -43,8 +44,8 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 
 // Judge returns the verdict of one run and its reasons. The first of these
 // that holds decides: the run did not reach its end; it was interrupted; its
-// numbers are not the hub's (Generator.Valid, LedgerBalanced); something
-// forbids a pass; else it passed.
+// numbers are not the hub's (Generator.Valid, LedgerBalanced); a threshold
+// aborted it; something forbids a pass; else it passed.
 //
 // A pass is forbidden by a threshold that failed or had no data, by any
 // execution whose end is unknown, by a repetition that did not run unless a
@@ -55,6 +56,8 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 func Judge(s *Summary) (Verdict, []string) {
 	switch s.Ended {
 	case endCompleted:
+	case endAborted:
+		return judgeAborted(s)
 	case endInterrupted:
 		return Interrupted, []string{"the run was interrupted"}
 	default:
@@ -69,9 +72,20 @@ func Judge(s *Summary) (Verdict, []string) {
 	return Pass, nil
 }
 
+// judgeAborted judges a run that a threshold ended. That its ledgers hold what
+// the abort cut off is no fault of theirs; a generator that was saturated is.
+func judgeAborted(s *Summary) (Verdict, []string) {
+	reasons := append([]string{"aborted: " + s.Error}, failReasons(s)...)
+	if !s.Generator.Valid {
+		return Invalid, append(slices.Clone(s.Generator.Reasons), reasons...)
+	}
+	return Fail, reasons
+}
+
 // The ways that a run says it ended, as sample.End has them.
 const (
 	endCompleted   = "completed"
+	endAborted     = "aborted"
 	endInterrupted = "interrupted"
 	endFailed      = "failed"
 )
@@ -164,7 +178,7 @@ func (j *Job) failReasons(thresholds []Threshold) []string {
 		}
 	}
 	for p := range phases {
-		if seen := j.seen(p); seen > 0 && seen < j.Succeeded && reads(thresholds, j.Name, p.String()) {
+		if seen := j.seen(p); seen > 0 && seen < j.Succeeded && (reads(thresholds, j.Name, p.String()) || p == total && readsRate(thresholds, j.Name)) {
 			add("a threshold reads %s, which was seen of %s of %s that succeeded", p, thousands(seen), count(j.Succeeded, "execution"))
 		}
 	}
@@ -220,17 +234,26 @@ func (j *Job) strictReasons() []string {
 	return reasons
 }
 
-// reads reports whether a threshold reads the value called name of a job.
+// reads reports whether a threshold reads the value called name of a job. A
+// count of one group says nothing of the others.
 func reads(thresholds []Threshold, job, name string) bool {
 	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
-		return len(t.Path) >= 3 && t.Path[0] == "jobs" && t.Path[1] == job && t.Path[2] == name
+		return len(t.Path) >= 3 && t.Path[0] == "jobs" && t.Path[1] == job && t.Path[2] == name && (t.Group == "" || len(t.Path) > 3)
 	})
 }
 
-// readsFleet reports whether a threshold reads the value called name of the fleet.
+// readsRate reports whether a threshold reads how many of a job succeeded a second.
+func readsRate(thresholds []Threshold, job string) bool {
+	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
+		return len(t.Path) == 3 && t.Path[0] == "jobs" && t.Path[1] == job && t.Path[2] == expr.RateName
+	})
+}
+
+// readsFleet reports whether a threshold reads the value called name of the
+// fleet; a count of one group says nothing of the others.
 func readsFleet(thresholds []Threshold, name string) bool {
 	return slices.ContainsFunc(thresholds, func(t Threshold) bool {
-		return len(t.Path) >= 2 && t.Path[0] == "fleet" && t.Path[1] == name
+		return len(t.Path) >= 2 && t.Path[0] == "fleet" && t.Path[1] == name && (t.Group == "" || len(t.Path) > 2)
 	})
 }
 

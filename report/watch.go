@@ -262,8 +262,12 @@ func wakeLimit(j *Job, thresholds []Threshold) (Millis, string) {
 	return wakeFloor, "the least limit"
 }
 
-// readsPhase reports whether a threshold reads a latency of a job.
+// readsPhase reports whether a threshold reads a latency of a job, or its rate:
+// a generator that waits slows down both.
 func readsPhase(thresholds []Threshold, job string) bool {
+	if readsRate(thresholds, job) {
+		return true
+	}
 	for p := range phases {
 		if reads(thresholds, job, p.String()) {
 			return true

@@ -33,7 +33,7 @@ func (d *decoder) substitute(n *node, path string) {
 // shownEverywhere finds the scalars that every output of a run needs: its
 // name, groups, ids, faults and thresholds. Values of the environment are masked in
 // outputs, so these cannot hold any.
-var shownEverywhere = regexp.MustCompile(`^(name|fleet\[\d+\]\.(group|id)|jobs\[\d+\]\.(name|deviceId)|faults\[\d+\]\..*|thresholds\[\d+\])$`)
+var shownEverywhere = regexp.MustCompile(`^(name|fleet\[\d+\]\.(group|id)|jobs\[\d+\]\.(name|deviceId)|faults\[\d+\]\..*|thresholds\[\d+\](\..*)?)$`)
 
 func (d *decoder) substituteScalar(n *node, path string) {
 	value, replaced, ok := d.expand(n, path)

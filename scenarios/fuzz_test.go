@@ -16,6 +16,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(top(doors), "jobs.lock.repeat={times: 2, every: 9s}")
 	f.Add(top("seed: ${N}"), "fleet.g.id=${SHORT}-{index}")
 	f.Add(method("queryCondition: \"a = \\u0041 = 'x'\""), "jobs[0].via=direct")
+	f.Add(top("thresholds: [{expression: 'jobs.lock{group=doors}.rate > 5/s over last 10s', abortOnFail: true, grace: 5s}]"), "thresholds[0].grace=1m")
 	f.Add(top("thresholds: ['jobs[\"lock all\"].total.p99 < 2s', fleet.connect.p50 < 1h]"), "thresholds[0]=fleet.failed == 0")
 	f.Add(bomb, `fleet["x y"]["\x00"].z=[1, {a: "b"}]`)
 	for _, name := range scenarios.ShippedNames() {

@@ -165,10 +165,16 @@ func (p printer) scenario(s *Scenario) *yaml.Node {
 	if len(s.Faults) > 0 {
 		m.put("faults", list(len(s.Faults), func(i int) *yaml.Node { return p.fault(&s.Faults[i], index("faults", i)) }))
 	}
-	m.put("thresholds", list(len(s.Thresholds), func(i int) *yaml.Node {
-		return p.scalar(index("thresholds", i), text(strings.ReplaceAll(s.Thresholds[i].Text, "${", "$${")))
-	}))
+	m.put("thresholds", list(len(s.Thresholds), func(i int) *yaml.Node { return p.threshold(&s.Thresholds[i], index("thresholds", i)) }))
 	return m.node
+}
+
+// threshold makes a text of one that asks for nothing but to hold.
+func (p printer) threshold(t *Threshold, path string) *yaml.Node {
+	if !t.AbortOnFail {
+		return p.scalar(path, text(strings.ReplaceAll(t.Text, "${", "$${")))
+	}
+	return p.mapping(path).text("expression", t.Text).bool("abortOnFail", true).duration("grace", t.Grace).node
 }
 
 func (p printer) target(t Target) *yaml.Node {

@@ -114,7 +114,9 @@ jobs:
   queryCondition: tags.a = '${SECRET}'
   startTime: ${DAY}
   mark: true
-thresholds: ["jobs.j.total.p99 < 9s"]
+thresholds:
+- "jobs.j.total.p99 < 9s"
+- {expression: "jobs.j{group=g}.rate > 5/s over every 10s", abortOnFail: true, grace: 3s}
 `
 	s := mustParse(t, src, scenarios.Options{})
 	if s.Seed != 12 || s.Fleet[0].Devices != 12 || s.Jobs[0].QueryCondition != "tags.a = 'open sesame'" {

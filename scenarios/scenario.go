@@ -207,6 +207,8 @@ type UpdateTwin struct {
 
 // Threshold is an objective of the run.
 type Threshold struct {
-	Text string // as in the file
-	Expr *expr.Threshold
+	Text        string // as in the file
+	Expr        *expr.Threshold
+	AbortOnFail bool          // end the run, in order, once it does not hold; default false
+	Grace       time.Duration // how long it need not hold, from the first due time of what it reads; default 0
 }

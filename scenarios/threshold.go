@@ -4,40 +4,53 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"muster/internal/expr"
 )
 
-// threshold decodes one objective. Whether what it names exists is for
-// checkThresholds, when all jobs are known.
+// threshold decodes one objective: its text, or a mapping that says more.
+// Whether what it names exists is for checkThresholds, when all jobs are known.
 func (d *decoder) threshold(n *node, path string) Threshold {
 	var t Threshold
-	if d.text(&t.Text)(n, path); t.Text == "" {
+	if n.kind != yaml.MappingNode {
+		d.expression(&t)(n, path)
 		return t
 	}
-	parsed, err := expr.Parse(t.Text)
-	if err == nil {
-		t.Expr = parsed
-		return t
-	}
-	var at *expr.SyntaxError
-	if errors.As(err, &at) {
-		d.failText(n, path, "threshold", err, at.Off, at.Msg, at.Caret())
-	} else {
-		d.failText(n, path, "threshold", err, -1, "", "")
+	d.object(n, path,
+		required("expression", d.expression(&t)),
+		optional("abortOnFail", d.boolean(&t.AbortOnFail)),
+		optional("grace", d.duration(&t.Grace, 0, maxGrace)),
+	)
+	if grace := n.field("grace"); grace != nil && !t.AbortOnFail {
+		d.fail(grace, member(path, "grace"), "needs abortOnFail: true: without it nothing happens before the run's end")
 	}
 	return t
 }
 
-// What a threshold can read, as the summary of a run names it.
-var (
-	statistics = []string{"count", "min", "mean", "p50", "p90", "p99", "p999", "max"}
-	counts     = []string{
-		"targeted", "succeeded", "failed", "timedOut", "offline", "cancelled", "notDispatched", "unknown",
-		"duplicates", "unexpected", "missing", "extra",
+// maxGrace is as long as a run may take to begin its jobs.
+const maxGrace = 24 * time.Hour
+
+func (d *decoder) expression(t *Threshold) decode {
+	return func(n *node, path string) {
+		if d.text(&t.Text)(n, path); t.Text == "" {
+			return
+		}
+		parsed, err := expr.Parse(t.Text)
+		if err == nil {
+			t.Expr = parsed
+			return
+		}
+		var at *expr.SyntaxError
+		if errors.As(err, &at) {
+			d.failText(n, path, "threshold", err, at.Off, at.Msg, at.Caret())
+		} else {
+			d.failText(n, path, "threshold", err, -1, "", "")
+		}
 	}
-	phases = []string{"lag", "delivery", "downlink", "device", "uplink", "total", "service", "booking"}
-)
+}
 
 // checkThresholds refuses thresholds that the run's report would have no data
 // for, whatever happens.
@@ -45,6 +58,9 @@ func (d *decoder) checkThresholds(s *Scenario) {
 	for i := range s.Thresholds {
 		if t := &s.Thresholds[i]; t.Expr != nil {
 			r := reader{d: d, t: t, path: index("thresholds", i)}
+			if d.nodeAt(r.path).kind == yaml.MappingNode {
+				r.path = member(r.path, "expression")
+			}
 			r.check(s)
 		}
 	}
@@ -59,13 +75,27 @@ type reader struct {
 
 // fail reports the part of the threshold's path that leads nowhere.
 func (r *reader) fail(part int, format string, args ...any) {
-	r.d.failIn(r.d.nodeAt(r.path), r.offset(part), r.path, format, args...)
+	r.failAt(r.offset(part), format, args...)
 }
 
-// offset returns where a part of the path begins in the text.
+func (r *reader) failAt(off int, format string, args ...any) {
+	r.d.failIn(r.d.nodeAt(r.path), off, r.path, format, args...)
+}
+
+// offset returns where a part of the path begins in the text; the group comes
+// after its last part.
 func (r *reader) offset(part int) int {
 	at := 0
-	for i, name := range r.t.Expr.Path {
+	names := append(slices.Clone(r.t.Expr.Path), r.t.Expr.Group)
+	if after := r.groupAfter(); r.t.Expr.Group != "" && after < len(r.t.Expr.Path) {
+		names = slices.Insert(slices.Clone(r.t.Expr.Path), after, r.t.Expr.Group)
+		if part == len(r.t.Expr.Path) {
+			part = after
+		} else if part >= after {
+			part++
+		}
+	}
+	for i, name := range names {
 		found := strings.Index(r.t.Text[at:], name)
 		switch {
 		case found < 0:
@@ -78,81 +108,117 @@ func (r *reader) offset(part int) int {
 	return at
 }
 
-// unknown reports part i of the path, which is none of known.
-func (r *reader) unknown(part int, what string, known []string) {
-	r.fail(part, "%s", unknown(what, r.t.Expr.Path[part], known))
+// groupAfter returns how many names of the path stand before the group.
+func (r *reader) groupAfter() int {
+	if r.t.Expr.Path[0] == "jobs" {
+		return len([]string{"jobs", "NAME"})
+	}
+	return len([]string{"fleet"})
 }
 
 func (r *reader) check(s *Scenario) {
 	path := r.t.Expr.Path
-	switch path[0] {
-	case "jobs":
-		r.job(s)
-	case "fleet":
-		r.fleet()
-	case "generator":
-		r.generator()
-	default:
-		r.unknown(0, "name", []string{"jobs", "fleet", "generator"})
-	}
-}
-
-func (r *reader) fleet() {
-	path := r.t.Expr.Path
-	if len(path) == 1 {
-		r.fail(0, "ends too early; expected more after fleet, as in fleet.connect.p99")
-		return
-	}
-	switch own := []string{"devices", "connected", "failed", "reconnects"}; {
-	case path[1] == "connect":
-		r.statistic(2, statistics)
-	case slices.Contains(own, path[1]):
-		r.count(1)
-	default:
-		r.unknown(1, "value", append([]string{"connect"}, own...))
-	}
-}
-
-func (r *reader) generator() {
-	path, own := r.t.Expr.Path, []string{"wake", "lag"}
-	switch {
-	case len(path) == 1:
-		r.fail(0, "ends too early; expected more after generator, as in generator.wake.p99")
-	case slices.Contains(own, path[1]):
-		if len(path) == 3 && path[2] == "count" {
-			r.bound(expr.Count) // a number of messages, of which nothing is 100 %
+	var job *Job
+	if path[0] == "jobs" && len(path) >= 3 {
+		at := slices.IndexFunc(s.Jobs, func(j Job) bool { return j.Name == path[1] })
+		if at < 0 {
+			r.fail(1, "%s", unknown("job", path[1], jobNames(s.Jobs)))
 			return
 		}
-		r.statistic(2, statistics)
-	default:
-		r.unknown(1, "value", own)
+		job = &s.Jobs[at]
+	}
+	reading, ok := r.read(job)
+	if !ok {
+		return
+	}
+	r.group(s)
+	r.bound(reading)
+	if r.t.AbortOnFail {
+		if why := endsOnly(r.t.Expr, &reading, job); why != "" {
+			r.fail(0, "abortOnFail: %s", why)
+		}
 	}
 }
 
-func (r *reader) job(s *Scenario) {
-	path := r.t.Expr.Path
-	if len(path) < 3 {
-		r.fail(len(path)-1, "ends too early; expected a job and what of it, as in jobs.NAME.total.p99 or jobs.NAME.succeeded")
-		return
+// read reads the path, of a job or of none.
+func (r *reader) read(job *Job) (expr.Reading, bool) {
+	var own []string
+	if job != nil {
+		own = phasesOf(job)
 	}
-	at := slices.IndexFunc(s.Jobs, func(j Job) bool { return j.Name == path[1] })
-	if at < 0 {
-		r.unknown(1, "job", jobNames(s.Jobs))
-		return
-	}
-	own := phasesOf(&s.Jobs[at])
+	reading, err := r.t.Expr.Read(own)
+	var fault *expr.PathError
 	switch {
-	case slices.Contains(counts, path[2]):
-		r.count(2)
-	case slices.Contains(own, path[2]):
-		r.statistic(3, statistics)
-	case path[2] == "startError":
-		r.statistic(3, []string{"max"})
-	case slices.Contains(phases, path[2]):
-		r.fail(2, "a %s has no %s; it has %s", kindOf(&s.Jobs[at]), path[2], strings.Join(own, ", "))
+	case errors.As(err, &fault) && fault.What != "":
+		r.fail(fault.Part, "%s", unknown(fault.What, r.t.Expr.Path[fault.Part], fault.Known))
+	case fault != nil && strings.HasPrefix(fault.Msg, "expected"):
+		r.fail(fault.Part, "%s: %s", fault.Msg, oneOf(fault.Known))
+	case fault != nil && len(fault.Known) > 0:
+		r.fail(fault.Part, "%s; expected %s", fault.Msg, oneOf(fault.Known))
+	case err != nil:
+		r.fail(fault.Part, "%s", fault.Msg)
+	case job == nil:
+		return reading, true
+	case slices.Contains(expr.Phases[:], reading.Series) && !slices.Contains(own, reading.Series):
+		r.fail(2, "a %s has no %s; it has %s", kindOf(job), reading.Series, strings.Join(own, ", "))
 	default:
-		r.unknown(2, "phase or outcome", slices.Concat(own, counts, []string{"startError"}))
+		return reading, true
 	}
+	return reading, false
+}
+
+// group refuses a group that the fleet does not have.
+func (r *reader) group(s *Scenario) {
+	name := r.t.Expr.Group
+	known := make([]string, len(s.Fleet))
+	for i := range s.Fleet {
+		known[i] = s.Fleet[i].Name
+	}
+	if name != "" && !slices.Contains(known, name) {
+		r.fail(len(r.t.Expr.Path), "%s", unknown("group", name, known))
+	}
+}
+
+// endsOnly says why a threshold that aborts the run cannot be judged before
+// the run's end, or "".
+func endsOnly(t *expr.Threshold, reading *expr.Reading, job *Job) string {
+	what := expr.FormatPath(t.Path)
+	grows := t.Op == expr.Less || t.Op == expr.LessEqual
+	switch {
+	case reading.Of == "generator":
+		return what + " does not end a run; it makes it invalid"
+	case reading.Of == "fleet" && reading.Series == "":
+		return what + " is known when the fleet is ready; give fleet.connect a bound"
+	case reading.Of == "jobs" && reading.Count != "" && !slices.Contains(liveOutcomes, reading.Count):
+		return what + " is known at the end only; of counts there are " + strings.Join(liveOutcomes, ", ")
+	case (reading.Count != "" || reading.Statistic == "count") && t.Bound.Unit == expr.Count && !grows && t.Over.Length == 0:
+		return what + " grows until the end: only < and <= can fail before it"
+	case reading.Statistic == "count" && t.Bound.Unit == expr.Percent:
+		return what + " grows until the end: compare it with a number"
+	case reading.Series == "startError":
+		return what + " is known at the end only"
+	case job != nil && !knownLive(job, reading):
+		return what + " is known at the end only: it is the hub's own time, which its rows tell"
+	}
+	return ""
+}
+
+// liveOutcomes are the outcomes that are known when an execution ends.
+var liveOutcomes = []string{"succeeded", "failed", "timedOut", "offline"}
+
+// knownLive reports whether the moments that a reading takes are known when
+// the execution ends: a hub tells those of its own at the end of the job.
+func knownLive(job *Job, reading *expr.Reading) bool {
+	if job.Via == Direct {
+		return true
+	}
+	switch reading.Series {
+	case "lag", "downlink", "service", "booking":
+		return false
+	case "": // a rate or a count: of ends that devices see
+		return slices.Contains(phasesOf(job), "total")
+	}
+	return true
 }
 
 // jobNames returns the names that there are.
@@ -166,47 +232,20 @@ func jobNames(jobs []Job) []string {
 	return known
 }
 
-// statistic checks that the path ends in one, and that the bound fits it.
-func (r *reader) statistic(part int, known []string) {
-	path := r.t.Expr.Path
-	switch {
-	case len(path) <= part:
-		r.fail(len(path)-1, "expected a statistic after %s: %s", path[len(path)-1], oneOf(known))
-	case !slices.Contains(known, path[part]):
-		r.fail(part, "unknown statistic %s; expected %s", quote(path[part]), oneOf(known))
-	case path[part] == "count":
-		r.count(part)
-	case r.ends(part):
-		r.bound(expr.Duration)
-	}
-}
-
-// count checks that the path ends in a count, and that the bound fits it.
-func (r *reader) count(part int) {
-	if r.ends(part) {
-		r.bound(expr.Count, expr.Percent)
-	}
-}
-
-func (r *reader) ends(part int) bool {
-	if len(r.t.Expr.Path) == part+1 {
-		return true
-	}
-	r.fail(part+1, "nothing is below %s", quote(r.t.Expr.Path[part]))
-	return false
-}
-
 // bound refuses to compare a value with one of another unit.
-func (r *reader) bound(units ...expr.Unit) {
+func (r *reader) bound(reading expr.Reading) {
+	units := reading.Units()
 	if slices.Contains(units, r.t.Expr.Bound.Unit) {
 		return
 	}
-	example := map[expr.Unit]string{expr.Duration: "a duration such as 500ms", expr.Count: "a number", expr.Percent: "a percentage such as 99%"}
+	example := map[expr.Unit]string{
+		expr.Duration: "a duration such as 500ms", expr.Count: "a number", expr.Percent: "a percentage such as 99%", expr.Rate: "a rate such as 3000/s",
+	}
 	allowed := make([]string, len(units))
 	for i, u := range units {
 		allowed[i] = example[u]
 	}
-	r.fail(0, "%s can only be compared with %s", strings.Join(r.t.Expr.Path, "."), strings.Join(allowed, " or "))
+	r.fail(0, "%s can only be compared with %s", expr.FormatPath(r.t.Expr.Path), strings.Join(allowed, " or "))
 }
 
 // phasesOf returns the phases that a job's executions can have.
@@ -221,7 +260,7 @@ func phasesOf(j *Job) []string {
 	case j.CloudToDeviceMethod != nil: // answered is finished: there is no uplink
 		return []string{"lag", "delivery", "downlink", "device", "total", "service", "booking"}
 	}
-	return phases
+	return expr.Phases[:]
 }
 
 // kindOf names a job by what decides its phases.

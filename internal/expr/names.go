@@ -24,15 +24,14 @@ const (
 	RateName       = "rate"
 	countStatistic = "count"
 	targeted       = "targeted"
-	duplicates     = "duplicates"
 	connect        = "connect"
 	startError     = "startError"
 )
 
 // jobCounts are the counts of a job: groupCounts can be had of one group too.
 var (
-	groupCounts = slices.Concat([]string{targeted}, Outcomes, []string{duplicates})
-	jobCounts   = slices.Concat(groupCounts, []string{"unexpected", "missing", "extra"})
+	groupCounts = append([]string{targeted}, Outcomes...)
+	jobCounts   = slices.Concat(groupCounts, []string{"duplicates", "unexpected", "missing", "extra"})
 )
 
 // Reading is what a threshold reads.
@@ -182,7 +181,7 @@ func ends(path []string, part int) *PathError {
 func (t *Threshold) suits(r *Reading) *PathError {
 	last := len(t.Path) - 1
 	grouped := slices.Contains(groupCounts, r.Count)
-	if t.Group != "" && r.Of == "jobs" && (r.Series == startError || r.Count != "" && !grouped) {
+	if t.Group != "" && (r.Series == startError || r.Count == "reconnects" || r.Of == "jobs" && r.Count != "" && !grouped) {
 		return failPart(last, "%s is not known by group", FormatPath(t.Path))
 	}
 	if t.Over.Length == 0 {

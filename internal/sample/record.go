@@ -197,6 +197,6 @@ type Health struct {
 // End closes a run. A samples folder without one is of a run that died.
 type End struct {
 	At     Moment
-	Reason string // "completed", "interrupted" or "failed"
-	Error  string // what failed
+	Reason string // "completed", "aborted", "interrupted" or "failed"
+	Error  string // what failed, or why it was aborted
 }
