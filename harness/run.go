@@ -22,6 +22,7 @@ var ErrHubDied = errors.New("the hub ended in the middle of the run")
 // How a run ended, as sample.End has it.
 const (
 	endCompleted   = "completed"
+	endAborted     = "aborted"
 	endInterrupted = "interrupted"
 	endFailed      = "failed"
 )
@@ -33,7 +34,8 @@ type Result struct {
 }
 
 // Run runs s to its end and reports. If ctx ends before the run does, what has
-// begun is awaited for Options.Drain and the verdict is interrupted. After a
+// begun is awaited for Options.Drain and the verdict is interrupted; so it is
+// when a threshold with abortOnFail fails, and the verdict is fail. After a
 // fault in the middle of the run, such as a hub that died, it returns both the
 // error and the report of what was measured until then.
 func Run(ctx context.Context, s *scenarios.Scenario, opts *Options) (*Result, error) {
@@ -41,14 +43,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, opts *Options) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	end := sample.End{Reason: endCompleted}
-	fault := r.measure(ctx)
-	switch {
-	case fault != nil:
-		end.Reason, end.Error = endFailed, fault.Error()
-	case ctx.Err() != nil:
-		end.Reason = endInterrupted
-	}
+	end, fault := r.guarded(ctx)
 	return r.finish(end, fault)
 }
 
@@ -60,6 +55,7 @@ type run struct {
 	samples  *recorder
 	header   *report.Run
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
+	guard    *report.Guard // of the thresholds that may abort the run; nil if there is none
 	hub      *Hub
 	client   *iothub.Client
 	remote   *remote // the hub of an iothub target; nil: it is ours
@@ -96,7 +92,14 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 			return nil, err
 		}
 	}
-	return r, r.openFolder()
+	if err := r.openFolder(); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.guard, err = r.newGuard(); err != nil {
+		return nil, errors.Join(err, r.samples.Close(sample.End{Reason: endFailed, Error: err.Error()}))
+	}
+	return r, nil
 }
 
 func (r *run) enter(stage Stage) {
