@@ -95,6 +95,11 @@ var arrows = []forbidden{
 	{"muster/device", "muster/gate", "a device knows of no run"},
 	{"muster/internal", "muster/gate", "internal is the ground"},
 	{"muster/internal/stats", "muster/report", "statistics are pure functions of numbers"},
+	{"muster/capacity", "muster/harness", "a search is over whatever it is given to probe"},
+	{"muster/capacity", "muster/scenarios", "a search is over whatever it is given to probe"},
+	{"muster/capacity", "muster/report", "a search is over whatever it is given to probe"},
+	{"muster/report", "muster/capacity", "a run knows nothing of the search that it is part of"},
+	{"muster/harness", "muster/capacity", "a run knows nothing of the search that it is part of"},
 	{"muster/harness", "muster/cmd", "only the command knows arguments and exit statuses"},
 }
 

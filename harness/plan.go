@@ -204,14 +204,14 @@ const (
 func (p *planner) needs(host Host) {
 	n := int64(p.Devices)
 	if inMemory(p.s) {
-		p.Needs = Needs{GeneratorBytes: n * memoryDeviceBytes}
+		p.Needs = Needs{GeneratorBytes: n * bytesPerDevice(p.s)}
 	} else {
 		p.Needs = Needs{
 			Descriptors: p.Devices + spareDescriptors, Ports: p.Devices,
 			GeneratorBytes: n * generatorDeviceBytes, HubBytes: n * hubDeviceBytes,
 		}
 		if isRemote(p.s) {
-			p.Needs.GeneratorBytes, p.Needs.HubBytes = n*(generatorDeviceBytes+tlsDeviceBytes), 0
+			p.Needs.GeneratorBytes, p.Needs.HubBytes = n*bytesPerDevice(p.s), 0
 		}
 		if err := checkLimits(host.Limits, p.Devices, false, !isRemote(p.s)); err != nil {
 			p.Lacking = append(p.Lacking, err.Error())

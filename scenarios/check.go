@@ -77,8 +77,8 @@ func (d *decoder) onLine(path string) string {
 // reported.
 func (d *decoder) checkIDs(s *Scenario) {
 	total := s.Devices()
-	if total > maxDevices {
-		d.failPath("fleet", "%d devices are more than an IoT hub takes, which is %d", total, maxDevices)
+	if total > MaxDevices {
+		d.failPath("fleet", "%d devices are more than an IoT hub takes, which is %d", total, MaxDevices)
 		return
 	}
 	c := ids{s: s, seed: maphash.MakeSeed(), seen: make(map[uint64]place, total)}

@@ -12,8 +12,8 @@ import (
 	"muster/internal/quota"
 )
 
-// maxDevices is what an IoT hub takes.
-const maxDevices = 1_000_000
+// MaxDevices is what an IoT hub takes.
+const MaxDevices = 1_000_000
 
 // folderName is what can be part of a folder's name on every system.
 var folderName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$`)
@@ -164,7 +164,7 @@ func (d *decoder) group(n *node, path string) Group {
 	g := Group{EchoDesired: true}
 	d.object(n, path,
 		required("group", d.label(&g.Name)),
-		required("devices", d.integer(&g.Devices, 1, maxDevices)),
+		required("devices", d.integer(&g.Devices, 1, MaxDevices)),
 		optional("id", d.id(&g.ID)),
 		optional("tags", d.document(&g.Tags, maxTags)),
 		optional("desired", d.document(&g.Desired, maxProperties)),
@@ -281,8 +281,8 @@ func (d *decoder) scale(groups []Group, total int) {
 		sum += groups[i].Devices
 	}
 	switch {
-	case total < len(groups) || total > maxDevices:
-		msg := fmt.Sprintf("must be %d (the number of groups) to %d", len(groups), maxDevices)
+	case total < len(groups) || total > MaxDevices:
+		msg := fmt.Sprintf("must be %d (the number of groups) to %d", len(groups), MaxDevices)
 		d.errs = append(d.errs, &Error{File: fmt.Sprintf("--devices %d", total), Msg: msg})
 		return
 	case sum == 0:

@@ -20,6 +20,10 @@ type Options struct {
 	// that together they have this many. 0 leaves them as they are.
 	Devices int
 
+	// Thresholds replace the scenario's, unless there is none. Errors call them
+	// objectives.
+	Thresholds []string
+
 	// Seed replaces the scenario's seed. Nil leaves it as it is.
 	Seed *uint64
 
@@ -92,6 +96,7 @@ func (d *decoder) load(opts Options) *Scenario {
 	for _, arg := range opts.Set {
 		d.set(root, arg)
 	}
+	d.replaceThresholds(root, opts.Thresholds)
 	d.substitute(root, "")
 	s := d.scenario(root)
 	if opts.Seed != nil {

@@ -10,12 +10,16 @@ import (
 
 // setting is one --set argument.
 type setting struct {
-	arg  string // path=value
-	path string
+	arg       string // path=value
+	path      string
+	objective bool // it is a threshold of Options, and arg is that
 }
 
 // fault is a fault of the value that the argument gave, or of its path.
 func (s *setting) fault(path, msg string) *Error {
+	if s.objective {
+		return &Error{File: "--objective " + quote(s.arg), Msg: msg}
+	}
 	flag := redact(s.path)
 	if flag == "" {
 		flag = quote(s.arg)
@@ -50,6 +54,22 @@ func (d *decoder) set(root *node, arg string) {
 			*next = node{kind: yaml.MappingNode, set: s}
 		}
 		at, here = next, below
+	}
+}
+
+// replaceThresholds puts texts in the place of the scenario's thresholds.
+func (d *decoder) replaceThresholds(root *node, texts []string) {
+	if len(texts) == 0 || root.kind != yaml.MappingNode {
+		return
+	}
+	from := &setting{arg: texts[0], objective: true}
+	list := &node{kind: yaml.SequenceNode, tag: "!!seq", set: from}
+	for _, text := range texts {
+		own := &setting{arg: text, objective: true}
+		list.items = append(list.items, &node{kind: yaml.ScalarNode, tag: "!!str", value: text, set: own})
+	}
+	if at, _, msg := child(root, "", step{name: "thresholds", index: -1}, from); msg == "" {
+		*at = *list
 	}
 }
 

@@ -85,7 +85,7 @@ Every flag can also be set by an environment variable: MUSTER_ and the flag's na
 case with _ for -. Flags win over variables, those over the scenario, that over defaults.
 
 Exit status: 0 pass, 1 muster failed or the run is incomplete, 2 wrong usage, 97 a comparison
-is inconclusive, 98 a regression, 99 a threshold failed or had no data, 104 bad scenario, 105
+or search is inconclusive, 98 a regression, 99 a threshold failed or had no data, 104 bad scenario, 105
 interrupted, 110 the run is invalid.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -95,7 +95,7 @@ interrupted, 110 the run is invalid.`,
 	root.SetIn(stdio.In)
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
-	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newHub(stdio), newReport(stdio),
+	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newCapacity(stdio), newHub(stdio), newReport(stdio),
 		newCompare(stdio), newGate(stdio), newDevice(stdio), newJob(stdio), newFleet(stdio), newVersion(stdio))
 	return root
 }
