@@ -73,10 +73,16 @@ func (p *prober) tell(n int, one *capacity.Probe) {
 	fmt.Fprintf(p.stdio.Err, "probe %d: %d %s: %s, %s (%.1f s)\n", n+1, one.Value, unit, one.Outcome, measured, one.Seconds)
 }
 
-// outcomeOf says what a run is to a search. A run that fails while its
-// generator was saturated says nothing of the hub, whatever failed.
+// outcomeOf says what a run is to a search. One that fails while its generator
+// was saturated, in a job that an objective reads, says nothing of the hub:
+// whatever failed.
 func outcomeOf(s *report.Summary) capacity.Outcome {
-	saturated := slices.ContainsFunc(s.Jobs, func(j report.Job) bool { return j.Wake != nil && j.Wake.P99 > j.Wake.Limit })
+	saturated := slices.ContainsFunc(s.Jobs, func(j report.Job) bool {
+		read := slices.ContainsFunc(s.Thresholds, func(t report.Threshold) bool {
+			return len(t.Path) > 1 && t.Path[0] == "jobs" && t.Path[1] == j.Name
+		})
+		return read && j.Wake != nil && j.Wake.P99 > j.Wake.Limit
+	})
 	switch {
 	case s.Verdict == report.Pass:
 		return capacity.Pass
