@@ -7,10 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"muster/fleet"
 	"muster/internal/sample"
 	"muster/report"
-	"muster/scheduler"
 )
 
 // checkEvery is how often the thresholds that may abort a run are looked at.
@@ -44,7 +42,7 @@ func (r *run) guarded(ctx context.Context) (sample.End, error) {
 	defer abort(nil)
 	over := make(chan struct{})
 	var watching sync.WaitGroup // one goroutine, which over ends
-	if r.guard != nil {
+	if r.samples.guard != nil {
 		watching.Go(func() { r.watchThresholds(over, abort) })
 	}
 	err := r.measure(work)
@@ -74,53 +72,11 @@ func (r *run) watchThresholds(over <-chan struct{}, abort context.CancelCauseFun
 		case <-tick.C:
 		}
 		now := r.clock.Now()
-		if why := r.guard.Check(now); why != "" {
+		if why := r.samples.guard.Check(now); why != "" {
 			why = fmt.Sprintf("%s, seen %.1f s after the run began", why, time.Duration(now).Seconds())
 			r.opts.Logger.Warn("a threshold ends the run", "why", why)
 			abort(&aborted{why})
 			return
 		}
 	}
-}
-
-// guardedJobs is a scheduler's recorder whose records the guard sees too.
-type guardedJobs struct {
-	scheduler.Recorder
-	guard *report.Guard
-}
-
-func (g guardedJobs) Execution(e *sample.Execution) {
-	g.Recorder.Execution(e)
-	g.guard.Execution(e)
-}
-
-func (g guardedJobs) Write(rec sample.Record) {
-	g.Recorder.Write(rec)
-	g.guard.Write(rec)
-}
-
-// guardedFleet is a fleet's recorder whose records the guard sees too.
-type guardedFleet struct {
-	fleet.Recorder
-	guard *report.Guard
-}
-
-func (g guardedFleet) Connect(c *sample.Connect) {
-	g.Recorder.Connect(c)
-	g.guard.Connect(c)
-}
-
-// jobRecorder returns what the scheduler records to: without a guard, rec itself.
-func (r *run) jobRecorder(rec scheduler.Recorder) scheduler.Recorder {
-	if r.guard == nil {
-		return rec
-	}
-	return guardedJobs{rec, r.guard}
-}
-
-func (r *run) fleetRecorder(rec fleet.Recorder) fleet.Recorder {
-	if r.guard == nil {
-		return rec
-	}
-	return guardedFleet{rec, r.guard}
 }

@@ -30,7 +30,7 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 			BackoffBase: s.Connect.Backoff.Base, BackoffCap: s.Connect.Backoff.Cap, Turn: r.hub.turn,
 		},
 		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
-		Samples: r.fleetRecorder(r.samples), Clock: r.clock, Logger: r.opts.Logger,
+		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,
 	}
 	if r.remote != nil {
 		c.DeviceKey = func(_ int, id string) iothub.Key { return fleet.SecretKey(r.opts.FleetSecret, id) }

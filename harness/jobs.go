@@ -214,7 +214,7 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 	}
 	r.reporter = &reporter{recorder: r.samples, jobs: r.scenario.Jobs, status: map[[2]uint32]string{}}
 	jobs, opts := jobsOf(r.scenario), scheduler.Options{
-		Clock: r.clock, Samples: r.jobRecorder(r.reporter), Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
+		Clock: r.clock, Samples: r.reporter, Fleet: f, Service: hubJobs{r.client}, Direct: hubCalls{r.client, r.clock},
 		Logger: r.opts.Logger, HubClock: true, Drain: r.opts.Drain, Life: life,
 	}
 	if r.remote != nil {

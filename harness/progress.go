@@ -53,7 +53,8 @@ type JobNews struct {
 // recorder writes samples, and has them counted if somebody watches.
 type recorder struct {
 	*sample.Writer
-	live *report.Live // nil if nobody does
+	live  *report.Live  // nil if nobody does
+	guard *report.Guard // of the thresholds that may abort the run; nil if there is none
 }
 
 // Execution, with Write, implements scheduler.Recorder.
@@ -61,6 +62,9 @@ func (r *recorder) Execution(e *sample.Execution) {
 	r.Writer.Execution(e)
 	if r.live != nil {
 		r.live.Execution(e)
+	}
+	if r.guard != nil {
+		r.guard.Execution(e)
 	}
 }
 
@@ -70,6 +74,9 @@ func (r *recorder) Connect(c *sample.Connect) {
 	if r.live != nil {
 		r.live.Connect(c)
 	}
+	if r.guard != nil {
+		r.guard.Connect(c)
+	}
 }
 
 // Write records what is of any other kind.
@@ -77,6 +84,9 @@ func (r *recorder) Write(rec sample.Record) {
 	r.Writer.Write(rec)
 	if r.live != nil {
 		r.live.Write(rec)
+	}
+	if r.guard != nil {
+		r.guard.Write(rec)
 	}
 }
 

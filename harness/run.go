@@ -55,7 +55,6 @@ type run struct {
 	samples  *recorder
 	header   *report.Run
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
-	guard    *report.Guard // of the thresholds that may abort the run; nil if there is none
 	hub      *Hub
 	client   *iothub.Client
 	remote   *remote // the hub of an iothub target; nil: it is ours
@@ -96,7 +95,7 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 		return nil, err
 	}
 	var err error
-	if r.guard, err = r.newGuard(); err != nil {
+	if r.samples.guard, err = r.newGuard(); err != nil {
 		return nil, errors.Join(err, r.samples.Close(sample.End{Reason: endFailed, Error: err.Error()}))
 	}
 	return r, nil

@@ -266,7 +266,7 @@ func (g *gauge) addRow(j *jobBook, repetition uint32, e *row, ended sample.Momen
 		return
 	}
 	p := phase(slices.Index(expr.Phases[:], g.r.Series))
-	if took, ok := j.took(e, p); ok {
+	if took, ok := j.spec.took(&e.moments, p); ok {
 		_, end := e.span(p)
 		g.add(repetition, e.due, end, took)
 	}

@@ -32,7 +32,7 @@ type Rule struct {
 // Execution, Connect and Write may be called from any goroutine; those of
 // different devices seldom meet. Check is for one goroutine.
 type Guard struct {
-	jobs    []jobBook // without rows
+	jobs    []RunJob
 	groups  []groupEnd
 	rules   []*guarded
 	byJob   [][]uint16 // the rules that read a job
@@ -84,10 +84,9 @@ type guardEvent struct {
 // NewGuard returns a Guard of a run, as run.json has it. A rule that cannot be
 // read, or of which nothing is known before the run's end, is an error.
 func NewGuard(run *Run, rules []Rule) (*Guard, error) {
-	g := &Guard{jobs: make([]jobBook, len(run.Jobs)), byJob: make([][]uint16, len(run.Jobs))}
+	g := &Guard{jobs: run.Jobs, byJob: make([][]uint16, len(run.Jobs))}
 	var names []string
 	for i := range run.Jobs {
-		g.jobs[i].spec = run.Jobs[i]
 		names = append(names, run.Jobs[i].Name)
 	}
 	end := uint32(0)
@@ -145,16 +144,13 @@ func (g *Guard) Execution(e *sample.Execution) {
 	if int(e.Job) >= len(g.jobs) || len(g.byJob[e.Job]) == 0 || e.Device == sample.NoDevice {
 		return
 	}
-	at := row{
-		due: e.Due, dispatched: e.Dispatched, received: e.Received, answered: e.Answered, finished: e.Finished, booked: e.Booked,
-		outcome: e.Outcome,
-	}
+	m := momentsOf(e)
 	for _, n := range g.byJob[e.Job] {
 		rule := g.rules[n]
 		if rule.t.Group != "" && rule.t.Group != g.groupOf(e.Device) {
 			continue
 		}
-		if event, ok := rule.read(&g.jobs[e.Job], &at); ok {
+		if event, ok := rule.read(&g.jobs[e.Job], &m, e.Outcome); ok {
 			event.guardKey = guardKey{n, e.Repetition}
 			g.stripes[e.Device%guardStripes].add(event, e.Device/guardStripes)
 		}
@@ -163,16 +159,16 @@ func (g *Guard) Execution(e *sample.Execution) {
 
 // read returns what an execution says of the rule, and false if it does not
 // yet.
-func (r *guarded) read(j *jobBook, e *row) (guardEvent, bool) {
-	event := guardEvent{due: e.due, end: e.finished, outcome: e.outcome}
+func (r *guarded) read(j *RunJob, m *moments, outcome sample.Outcome) (guardEvent, bool) {
+	event := guardEvent{due: m.due, end: m.finished, outcome: outcome}
 	switch {
 	case r.r.Count != "":
-		return event, e.outcome != sample.Open
+		return event, outcome != sample.Open
 	case r.r.IsRate():
-		return event, e.outcome == sample.Succeeded && e.finished.Seen()
+		return event, outcome == sample.Succeeded && m.finished.Seen()
 	}
-	took, ok := j.took(e, r.phase)
-	_, event.end = e.span(r.phase)
+	took, ok := j.took(m, r.phase)
+	_, event.end = m.span(r.phase)
 	event.took = took
 	return event, ok
 }

@@ -85,8 +85,8 @@ Every flag can also be set by an environment variable: MUSTER_ and the flag's na
 case with _ for -. Flags win over variables, those over the scenario, that over defaults.
 
 Exit status: 0 pass, 1 muster failed or the run is incomplete, 2 wrong usage, 97 a comparison
-or search is inconclusive, 98 a regression, 99 a threshold failed or had no data, 104 bad scenario, 105
-interrupted, 110 the run is invalid.`,
+or search is inconclusive, 98 a regression, 99 a threshold failed or had no data, 104 bad
+scenario, 105 interrupted, 110 the run is invalid.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
