@@ -558,7 +558,7 @@ func TestDocsNameEveryExitStatusAndCommand(t *testing.T) {
 			t.Errorf("docs without a row for status %s are not found out", status)
 		}
 	}
-	if len(unnamed("", help, nil, true)) != 11-len(untold) {
+	if len(unnamed("", help, nil, true)) != 12-len(untold) {
 		t.Error("docs without commands are not found out")
 	}
 }
