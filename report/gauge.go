@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -22,6 +23,7 @@ type gauge struct {
 	first, last int64            // seconds of the values; first is above last if there is none
 	n           int64            // values
 	spans       map[uint32]*span // of a rate: when each repetition was under way
+	took        time.Duration    // of repetitions that are not in spans any more
 	next        int64            // the first end of a part that was not judged yet
 }
 
@@ -105,8 +107,9 @@ func (g *gauge) judge(end int64, judge func(part)) {
 // in all of it: a pause between repetitions is not slow.
 func (g *gauge) rates(upTo int64, judge func(part)) {
 	busy := g.busy()
+	defer g.settle(busy)
 	if g.at.length == 0 {
-		took := time.Duration(0)
+		took := g.took
 		for _, b := range busy {
 			took += time.Duration(b.to - b.from)
 		}
@@ -129,6 +132,34 @@ func (g *gauge) rates(upTo int64, judge func(part)) {
 		g.judge(last, judge)
 		g.next = last
 	}
+}
+
+const (
+	// manySpans is how many are kept before old ones are settled, so that a look
+	// at a job of very many repetitions costs no more than that.
+	manySpans = 256
+	// late is how long, in seconds, after its end something may still be told of
+	// a repetition.
+	late = 10
+)
+
+// settle lets go of stretches that no part to come can be in.
+func (g *gauge) settle(busy []span) {
+	before := g.next
+	if g.at.length == 0 {
+		before = g.last - late
+	}
+	if len(g.spans) <= manySpans {
+		return
+	}
+	end := sample.Moment(0)
+	for _, b := range busy {
+		if secondOf(b.to) < before {
+			g.took += time.Duration(b.to - b.from)
+			end = b.to
+		}
+	}
+	maps.DeleteFunc(g.spans, func(_ uint32, s *span) bool { return s.to <= end })
 }
 
 // fullSeconds returns the first second that is all in b, and the first after it

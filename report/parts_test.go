@@ -242,6 +242,44 @@ func TestGuardAgreesWithTheReport(t *testing.T) {
 	refuse("generator.wake.p99 < 1s", "known at the run's end only")
 }
 
+// A job of very many repetitions costs a guard no more than one of a few, and
+// what it lets go of changes nothing.
+func TestGuardLetsGoOfOldRepetitions(t *testing.T) {
+	check := func(expression string, wantAt uint32, why string) {
+		t.Helper()
+		f := small()
+		g, err := report.NewGuard(&f.run, []report.Rule{{Expression: expression}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rep := range uint32(2000) {
+			// Each second a repetition that is under way for half of it, with ten ends: twenty a second. From the
+			// 1,500th on there are five.
+			due := sample.Moment(rep+1) * s
+			for d := range uint32(10) {
+				if d < 5 || rep < 1500 || d == 9 {
+					e := execution(d, sample.Succeeded, 0)
+					e.Repetition, e.Due, e.Finished = rep, due, due+sample.Moment(d+1)*50*ms
+					g.Execution(e)
+				}
+			}
+			g.Write(&sample.Repetition{Repetition: rep})
+			if got := g.Check(due + s); got != "" {
+				if rep != wantAt || !strings.Contains(got, why) {
+					t.Errorf("%s: Check after repetition %d = %q, want …%s… after %d", expression, rep, got, why, wantAt)
+				}
+				return
+			}
+		}
+		if wantAt != 0 {
+			t.Errorf("%s: holds, want …%s… after %d", expression, why, wantAt)
+		}
+	}
+	check("jobs.lock.rate > 17.5/s", 0, "")
+	check("jobs.lock.rate > 19/s", 1714, "measured 18.997/s")
+	check("jobs.lock.rate < 20.001/s", 0, "")
+}
+
 func BenchmarkGuardExecution(b *testing.B) {
 	f := small()
 	g, err := report.NewGuard(&f.run, []report.Rule{{Expression: "jobs.lock.total.p99 < 2s"}})

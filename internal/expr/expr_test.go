@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -275,6 +276,35 @@ func TestOppositesDisagree(t *testing.T) {
 		}
 		if met != 1 {
 			t.Fatalf("%v %s with %+v: %d of the two hold", ops, bound, m, met)
+		}
+	})
+}
+
+// What a threshold prints is what was parsed, whatever it is made of.
+func TestThresholdsPrintWhatTheyAre(t *testing.T) {
+	name := rapid.OneOf(rapid.StringMatching(`[a-z0-9_-]{1,8}`), rapid.StringN(1, 8, 32).Filter(utf8.ValidString))
+	rapid.Check(t, func(t *rapid.T) {
+		want := expr.Threshold{Path: []string{"jobs", name.Draw(t, "job"), "total", "p99"}, Op: expr.Op(rapid.IntRange(0, 5).Draw(t, "op"))}
+		if rapid.Bool().Draw(t, "of the fleet") {
+			want.Path = []string{"fleet", "connect", "p99"}
+		}
+		if rapid.Bool().Draw(t, "grouped") {
+			want.Group = name.Draw(t, "group")
+		}
+		want.Bound.Unit = expr.Unit(rapid.IntRange(int(expr.Duration), int(expr.Rate)).Draw(t, "unit"))
+		want.Bound.Value = float64(rapid.Int64Range(0, 1<<53).Draw(t, "bound"))
+		if seconds := rapid.IntRange(0, 3600).Draw(t, "length"); seconds > 0 {
+			want.Over = expr.Over{Length: time.Duration(seconds) * time.Second, Every: rapid.Bool().Draw(t, "every")}
+		}
+		got, err := expr.Parse(want.String())
+		if err != nil {
+			t.Fatalf("Parse(%q): %v", want.String(), err)
+		}
+		if diff := cmp.Diff(&want, got); diff != "" {
+			t.Fatalf("Parse(%q) is another:\n%s", want.String(), diff)
+		}
+		if _, err := got.Read(nil); err != nil && want.Bound.Unit != expr.Percent {
+			t.Fatalf("%q.Read() = %v", want.String(), err)
 		}
 	})
 }
