@@ -3,7 +3,6 @@ package capacity_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -197,7 +196,7 @@ func TestConfidence(t *testing.T) {
 	for runs := range 60 {
 		for passed := range runs + 1 {
 			if sum := capacity.Confidence(passed, runs) + capacity.Confidence(runs-passed, runs); math.Abs(sum-1) > 1e-9 {
-				t.Fatal(fmt.Sprintf("Confidence(%d, %d) and its mirror image are %v together, want 1", passed, runs, sum))
+				t.Fatalf("Confidence(%d, %d) and its mirror image are %v together, want 1", passed, runs, sum)
 			}
 		}
 	}
