@@ -104,18 +104,16 @@ func unitsOf(m expr.Measure) (value float64, unit string) {
 // when every execution of it is due.
 var fromStart = []string{"lag", "delivery", "total", "booking"}
 
+const hubRate = "target.embedded.jobRate"
+
 // ratePaths returns what of the scenario a rate is: that of the jobs that the
 // objectives read, or of the connects if they read no job.
 func ratePaths(s *scenarios.Scenario) ([]string, error) {
 	var paths []string
-	add := func(path string) {
-		if !slices.Contains(paths, path) {
-			paths = append(paths, path)
-		}
-	}
-	connects, hub := false, false
+	connects := false
 	for i := range s.Thresholds {
-		r, err := s.Thresholds[i].Expr.Read(nil)
+		t := &s.Thresholds[i]
+		r, err := t.Expr.Read(nil)
 		if err != nil {
 			return nil, err
 		}
@@ -124,24 +122,16 @@ func ratePaths(s *scenarios.Scenario) ([]string, error) {
 		if at < 0 {
 			continue
 		}
-		j := &s.Jobs[at]
-		switch {
-		case j.Via == scenarios.Direct && j.DeviceID != "":
-			return nil, fmt.Errorf("--find rate: job %s calls one device, which has no rate", j.Name)
-		case j.Via == scenarios.Direct:
-			add(fmt.Sprintf("jobs[%d].rate", at))
-		case s.Target.Embedded == nil:
-			return nil, fmt.Errorf("--find rate: job %s is via hub, and the hub is not muster's own: its tier is its rate; search a job via direct, or for devices", j.Name)
-		case slices.Contains(fromStart, r.Series):
-			return nil, fmt.Errorf("--objective %s: counts from the job's start, so that a slower hub only makes it longer; with --find rate read downlink or service of a job via hub, or search a job via direct",
-				s.Thresholds[i].Text)
-		default:
-			hub = true
-			add("target.embedded.jobRate")
+		path, err := ratePath(s, at, t, &r)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
 		}
 	}
 	switch {
-	case hub && len(paths) > 1:
+	case slices.Contains(paths, hubRate) && len(paths) > 1:
 		return nil, errors.New("--find rate: the objectives read jobs via hub and via direct, which have different rates; search for one of them")
 	case len(paths) == 0 && connects:
 		return []string{"connect.rate"}, nil
@@ -149,6 +139,23 @@ func ratePaths(s *scenarios.Scenario) ([]string, error) {
 		return nil, errors.New("--find rate: no objective reads a job or fleet.connect, so there is no rate to search for")
 	}
 	return paths, nil
+}
+
+// ratePath returns where the rate of job at stands, of which t reads r.
+func ratePath(s *scenarios.Scenario, at int, t *scenarios.Threshold, r *expr.Reading) (string, error) {
+	j := &s.Jobs[at]
+	switch {
+	case j.Via == scenarios.Direct && j.DeviceID != "":
+		return "", fmt.Errorf("--find rate: job %s calls one device, which has no rate", j.Name)
+	case j.Via == scenarios.Direct:
+		return fmt.Sprintf("jobs[%d].rate", at), nil
+	case s.Target.Embedded == nil:
+		return "", fmt.Errorf("--find rate: job %s is via hub, and the hub is not muster's own: its tier is its rate; search a job via direct, or for devices", j.Name)
+	case slices.Contains(fromStart, r.Series):
+		return "", fmt.Errorf("--objective %s: counts from the job's start, so that a slower hub only makes it longer; with --find rate read downlink or service of a job via hub, or search a job via direct",
+			t.Text)
+	}
+	return hubRate, nil
 }
 
 // blindSpots warns of jobs of which an objective reads latencies and none reads
