@@ -237,13 +237,20 @@ func (s *Stats) lookup(name string, of int64) (expr.Measure, bool) {
 	return expr.Measure{Unit: expr.Duration, Value: float64(time.Duration(d)), Samples: s.Count}, ok
 }
 
-// KnownPath returns an error if no report has a value at path, in a run whose
+// KnownPath returns an error if no summary has a value at path, in a run whose
 // jobs are called jobs. A value that it knows may still have no data.
 func KnownPath(path, jobs []string) error {
 	if len(path) == 0 {
 		return errors.New("a threshold reads jobs.NAME.…, fleet.… or generator.…")
 	}
-	return known(&expr.Threshold{Path: path}, jobs)
+	t := &expr.Threshold{Path: path}
+	if err := known(t, jobs); err != nil {
+		return err
+	}
+	if r, _ := t.Read(nil); r.IsRate() { // known has read it
+		return fmt.Errorf("no summary has a value at %s: only a threshold reads a rate", expr.FormatPath(path))
+	}
+	return nil
 }
 
 // known returns an error if no report has what t reads.
