@@ -21,13 +21,15 @@ type decoder struct {
 	warnings Errors
 	secrets  []string          // values of the environment, hidden in messages
 	expanded int               // bytes that the environment gave so far
+	describe bool              // it makes the schema: there is no value, and so no fault
 	masked   map[string]masked // by path, see Scenario
 	values   map[string]*node  // by path: every value that a key of the schema names
 	keys     map[string]*node  // by path: the key of such a value
 }
 
 // decode reads a value into where it was made for. It reports faults to its
-// decoder and leaves what it fills unchanged after one.
+// decoder and leaves what it fills unchanged after one. Of a node that asks for
+// the schema it describes the value instead.
 type decode func(n *node, path string)
 
 // key is one key of a mapping's schema.
@@ -65,6 +67,9 @@ const maxErrors = 200
 
 // full reports whether there are enough faults, and counts one that is too many.
 func (d *decoder) full() bool {
+	if d.describe {
+		return true
+	}
 	if len(d.errs) < maxErrors {
 		return false
 	}
@@ -123,6 +128,10 @@ func (d *decoder) show(path, text string) string {
 // object decodes a mapping with exactly these keys and returns whether it was
 // one at all.
 func (d *decoder) object(n *node, path string, keys ...key) bool {
+	if n.schema != nil {
+		d.describeObject(n.schema, path, keys)
+		return true
+	}
 	d.values[path] = n
 	names := make([]string, len(keys))
 	for i, k := range keys {
@@ -153,6 +162,9 @@ func (d *decoder) object(n *node, path string, keys ...key) bool {
 // list decodes a list; min is the least number of its items.
 func (d *decoder) list(min int, item decode) decode {
 	return func(n *node, path string) {
+		if n.schema.isList(min, path, item) {
+			return
+		}
 		if n.kind != yaml.SequenceNode {
 			d.wrong(n, path, "a list")
 			return
@@ -183,6 +195,9 @@ func (d *decoder) impossible(n *node, path, allowed string) {
 // number is one too: `password: ${PASSWORD}` must not depend on its digits.
 func (d *decoder) text(dst *string) decode {
 	return func(n *node, path string) {
+		if n.schema.isText(*dst) {
+			return
+		}
 		isText := n.kind == yaml.ScalarNode && (n.tag == "!!str" || n.tag == "!!timestamp" || n.written != "" && n.tag != "!!null" && n.tag != refusedTag)
 		switch {
 		case !isText:
@@ -200,6 +215,7 @@ func (d *decoder) label(dst *string) decode {
 	return func(n *node, path string) {
 		var s string
 		d.text(&s)(n, path)
+		n.schema.atMost(64)
 		bad := func(r rune) bool { return r == '"' || r == '\\' || printable(r) != r || r == '\t' }
 		if len(s) > 64 || strings.ContainsFunc(s, bad) || s != strings.TrimSpace(s) {
 			d.fail(n, path, `a name has at most 64 bytes, no blank at its ends, and no ", \ or control character`)
@@ -211,14 +227,17 @@ func (d *decoder) label(dst *string) decode {
 
 // choice decodes one of a few words.
 func choice[T ~string](d *decoder, dst *T, what string, words ...T) decode {
+	known := make([]string, len(words))
+	for i, w := range words {
+		known[i] = string(w)
+	}
 	return func(n *node, path string) {
 		var s string
-		if d.text(&s)(n, path); s == "" {
+		if n.schema.isOneOf(known, string(*dst)) {
 			return
 		}
-		known := make([]string, len(words))
-		for i, w := range words {
-			known[i] = string(w)
+		if d.text(&s)(n, path); s == "" {
+			return
 		}
 		switch {
 		case slices.Contains(known, s):
@@ -233,6 +252,9 @@ func choice[T ~string](d *decoder, dst *T, what string, words ...T) decode {
 
 func (d *decoder) boolean(dst *bool) decode {
 	return func(n *node, path string) {
+		if n.schema.isBoolean(*dst) {
+			return
+		}
 		if n.kind != yaml.ScalarNode || n.tag != "!!bool" {
 			d.wrong(n, path, "true or false")
 			return
@@ -243,6 +265,9 @@ func (d *decoder) boolean(dst *bool) decode {
 
 func (d *decoder) integer(dst *int, least, most int) decode {
 	return func(n *node, path string) {
+		if n.schema.isWhole(uint64(least), uint64(most), uint64(*dst)) {
+			return
+		}
 		if n.kind != yaml.ScalarNode || n.tag != "!!int" {
 			d.wrong(n, path, "a whole number")
 			return
@@ -259,6 +284,9 @@ func (d *decoder) integer(dst *int, least, most int) decode {
 // seconds decodes a whole number of seconds.
 func (d *decoder) seconds(dst *time.Duration, least, most int) decode {
 	return func(n *node, path string) {
+		if n.schema.isWhole(uint64(least), uint64(most), uint64(*dst/time.Second)) {
+			return
+		}
 		s := -1
 		if d.integer(&s, least, most)(n, path); s >= 0 {
 			*dst = time.Duration(s) * time.Second
@@ -268,6 +296,9 @@ func (d *decoder) seconds(dst *time.Duration, least, most int) decode {
 
 func (d *decoder) unsigned(dst *uint64) decode {
 	return func(n *node, path string) {
+		if n.schema.isWhole(0, math.MaxUint64, *dst) {
+			return
+		}
 		if n.kind != yaml.ScalarNode || (n.tag != "!!int" && n.tag != "!!float") {
 			d.wrong(n, path, "a whole number")
 			return
@@ -284,6 +315,9 @@ func (d *decoder) unsigned(dst *uint64) decode {
 // number decodes a number within a range that may be open at its lower end.
 func (d *decoder) number(dst *float64, least, most float64) decode {
 	return func(n *node, path string) {
+		if n.schema.isNumber(least, most, *dst) {
+			return
+		}
 		f, ok := n.float()
 		if !ok {
 			d.wrong(n, path, "a number")
@@ -320,6 +354,9 @@ func (n *node) float() (float64, bool) {
 
 func (d *decoder) duration(dst *time.Duration, least, most time.Duration) decode {
 	return func(n *node, path string) {
+		if n.schema.isDuration(least, most, *dst) {
+			return
+		}
 		v, err := time.ParseDuration(n.value)
 		if n.kind != yaml.ScalarNode || err != nil || (n.tag != "!!str" && n.value != "0") {
 			d.wrong(n, path, "a duration such as 500ms, 30s or 1m30s")
@@ -339,6 +376,9 @@ const maxRate = 1e9
 // rate decodes a number of events per second, minute or hour, as in 4000/s.
 func (d *decoder) rate(dst *float64) decode {
 	return func(n *node, path string) {
+		if n.schema.isRate(*dst) {
+			return
+		}
 		v, ok := parseRate(n.value)
 		if n.kind != yaml.ScalarNode || !ok {
 			d.wrong(n, path, "a rate such as 4000/s, 100/m or 20/h")

@@ -262,6 +262,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 			t.Errorf("Parse(%.300q) = %v, %v, want scenarios.Errors alone", c.src, s, err)
 			continue
 		}
+		agree(t, c.src, scenarios.Options{}, err)
 		if got := err.Error(); got != c.want {
 			t.Errorf("Parse(%.300q):\n got %s\nwant %s", c.src, got, c.want)
 		}

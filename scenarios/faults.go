@@ -27,7 +27,10 @@ func (f *Fault) At() string {
 	return "+" + f.After.String()
 }
 
-const atStart = "start"
+const (
+	atStart          = "start"
+	faultTimePattern = `^start$|^\+[0-9.]`
+)
 
 // fault decodes one fault and checks what its keys say together.
 func (d *decoder) fault(n *node, path string) Fault {
@@ -67,6 +70,9 @@ func (d *decoder) fault(n *node, path string) Fault {
 // faultTime decodes when a fault begins.
 func (d *decoder) faultTime(f *Fault) decode {
 	return func(n *node, path string) {
+		if n.schema.isPattern(faultTimePattern) {
+			return
+		}
 		const expected = "+2s after the fleet is ready, or start, before it begins to connect"
 		after, relative := strings.CutPrefix(n.value, "+")
 		switch {
@@ -92,6 +98,9 @@ func (d *decoder) faultTime(f *Fault) decode {
 func (d *decoder) share(dst *float64) decode {
 	return func(n *node, path string) {
 		v := 1.0
+		if n.schema.isNumber(0, 1, v) {
+			return
+		}
 		d.number(&v, 0, 1)(n, path)
 		if v == 0 {
 			d.impossible(n, path, "above 0 and at most 1")
@@ -103,15 +112,21 @@ func (d *decoder) share(dst *float64) decode {
 
 // delay decodes a duration, or the range that it is drawn from.
 func (d *decoder) delay(f *fault.Fault) decode {
-	return func(n *node, path string) {
-		if n.kind == yaml.ScalarNode {
-			d.duration(&f.Delay, time.Microsecond, fault.MaxDelay)(n, path)
-			return
-		}
+	one := d.duration(&f.Delay, time.Microsecond, fault.MaxDelay)
+	drawn := func(n *node, path string) {
 		d.object(n, path,
 			required("from", d.duration(&f.Delay, 0, fault.MaxDelay)),
 			required("to", d.duration(&f.DelayTo, time.Microsecond, fault.MaxDelay)),
 		)
+	}
+	return func(n *node, path string) {
+		switch {
+		case n.schema.isEither(path, one, drawn):
+		case n.kind == yaml.ScalarNode:
+			one(n, path)
+		default:
+			drawn(n, path)
+		}
 	}
 }
 

@@ -46,7 +46,9 @@ func (d *decoder) scenario(root *node) *Scenario {
 func (d *decoder) folder(dst *string) decode {
 	return func(n *node, path string) {
 		var s string
-		if d.text(&s)(n, path); s == "" {
+		d.text(&s)(n, path)
+		n.schema.matches(folderName.String())
+		if s == "" {
 			return
 		}
 		if !folderName.MatchString(s) {
@@ -60,7 +62,8 @@ func (d *decoder) folder(dst *string) decode {
 // target decodes the system under test: exactly one of three.
 func (d *decoder) target(dst *Target) decode {
 	return func(n *node, path string) {
-		unsupported := func(_ *node, path string) {
+		unsupported := func(n *node, path string) {
+			n.schema.isRefused()
 			d.fail(d.keys[path], path, "this target is not supported by this version yet; use target.embedded or target.iothub")
 		}
 		if !d.object(n, path,
@@ -101,6 +104,7 @@ func (d *decoder) embedded(dst *Embedded) decode {
 			optional("tier", choice(d, &dst.Tier, "tier", quota.F1, quota.S1, quota.S2, quota.S3)),
 			optional("units", d.integer(&dst.Units, 1, math.MaxInt32)),
 		)
+		n.schema.orNull()
 		d.checkUnits(n, path, dst.Tier, &dst.Units)
 	}
 }
@@ -150,6 +154,9 @@ func (d *decoder) connect(dst *Connect) decode {
 // Zero is no pings at all.
 func (d *decoder) keepAlive(dst *time.Duration) decode {
 	return func(n *node, path string) {
+		if n.schema.isDuration(0, 1177*time.Second, *dst) {
+			return
+		}
 		v := *dst
 		d.duration(&v, 0, 1177*time.Second)(n, path)
 		if v%time.Second != 0 {
@@ -184,7 +191,9 @@ const defaultID = "{group}-{index:05d}"
 func (d *decoder) id(dst *Text) decode {
 	return func(n *node, path string) {
 		var s string
-		if d.text(&s)(n, path); s == "" {
+		d.text(&s)(n, path)
+		n.schema.defaultsTo(defaultID)
+		if s == "" {
 			return
 		}
 		if t, ok := d.template(n, path); ok {
@@ -195,6 +204,9 @@ func (d *decoder) id(dst *Text) decode {
 
 func (d *decoder) methods(dst *map[string]Method) decode {
 	return func(n *node, path string) {
+		if n.schema.isMap(methodNamePattern, path, func(n *node, path string) { d.method(n, path) }) {
+			return
+		}
 		if n.kind != yaml.MappingNode {
 			d.wrong(n, path, "a mapping of method names")
 			return
@@ -210,6 +222,9 @@ func (d *decoder) methods(dst *map[string]Method) decode {
 		}
 	}
 }
+
+// methodNamePattern is what badMethodName lets pass.
+const methodNamePattern = "^[!\"%'-*,-.0->@-~]{1,128}$"
 
 // badMethodName says why a name cannot be part of a method's topic, or nothing.
 func badMethodName(name string) string {
@@ -236,6 +251,7 @@ func (d *decoder) method(n *node, path string) Method {
 			d.object(n, path, required("disconnect", d.duration(&m.Then.Disconnect, time.Millisecond, time.Hour)))
 		}),
 	)
+	n.schema.orNull()
 	if sum := m.FailureRate + m.SilenceRate; sum > 1 {
 		d.failPath(path, "failureRate and silenceRate together must not be above 1")
 	}
@@ -247,17 +263,23 @@ const maxLatency = 10 * time.Minute
 
 // latency decodes a duration or one named distribution.
 func (d *decoder) latency(dst *Latency) decode {
-	return func(n *node, path string) {
-		if n.kind == yaml.ScalarNode {
-			d.duration(&dst.Median, 0, maxLatency)(n, path)
-			return
-		}
+	constant := d.duration(&dst.Median, 0, maxLatency)
+	shaped := func(n *node, path string) {
 		d.object(n, path,
-			optional("constant", d.duration(&dst.Median, 0, maxLatency)),
+			optional("constant", constant),
 			optional("lognormal", d.logNormal(dst)),
 		)
 		if n.kind == yaml.MappingNode && len(d.present(path, "constant", "lognormal")) != 1 {
 			d.fail(n, path, `expected a duration, or one of "constant" or "lognormal"`)
+		}
+	}
+	return func(n *node, path string) {
+		switch {
+		case n.schema.isEither(path, constant, shaped):
+		case n.kind == yaml.ScalarNode:
+			constant(n, path)
+		default:
+			shaped(n, path)
 		}
 	}
 }

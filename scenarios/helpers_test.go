@@ -30,6 +30,7 @@ func mustParse(t *testing.T, src string, opts scenarios.Options) *scenarios.Scen
 	if err != nil {
 		t.Fatalf("Parse(%q) = %v", src, err)
 	}
+	agree(t, src, opts, nil)
 	return s
 }
 

@@ -89,6 +89,7 @@ func (d *decoder) iothub(dst *Target) decode {
 				optional("units", d.integer(&h.Units, 1, math.MaxInt32)),
 				optional("allowForeignDevices", d.boolean(&h.AllowForeignDevices)),
 			)
+			n.schema.orNull()
 			d.checkUnits(n, path, h.Tier, &h.Units)
 		}
 		if below := member(path, "connectionString"); d.keys[below] == nil {
@@ -114,7 +115,9 @@ func (d *decoder) defaultConnection(n *node, path string, dst *Secret) {
 func (d *decoder) connectionString(dst *Secret) decode {
 	return func(n *node, path string) {
 		var s string
-		if d.text(&s)(n, path); s == "" {
+		d.text(&s)(n, path)
+		n.schema.isVariable()
+		if s == "" {
 			return
 		}
 		fields, msg := serviceFields(s)

@@ -137,7 +137,9 @@ func (d *decoder) cloudToDeviceMethod(j *Job) decode {
 		j.CloudToDeviceMethod = m
 		d.object(n, path,
 			required("methodName", func(n *node, path string) {
-				if d.text(&m.MethodName)(n, path); m.MethodName == "" {
+				d.text(&m.MethodName)(n, path)
+				n.schema.matches(methodNamePattern)
+				if m.MethodName == "" {
 					return
 				}
 				if msg := badMethodName(m.MethodName); msg != "" {
@@ -163,6 +165,7 @@ func (d *decoder) updateTwin(j *Job) decode {
 			optional("etag", choice(d, &etag, "etag", "*")),
 			optional("tags", d.patch(&u.Tags, maxTags)),
 			optional("desired", func(n *node, path string) {
+				n.schema.isRefused()
 				d.fail(d.keys[path], path, "belongs below properties")
 			}),
 			optional("properties", func(n *node, path string) {
@@ -218,6 +221,9 @@ const maxStart = 30 * 24 * time.Hour
 // startTime decodes +5s, counted from the ready fleet, or a time.
 func (d *decoder) startTime(j *Job) decode {
 	return func(n *node, path string) {
+		if n.schema.isStart() {
+			return
+		}
 		expected := "a start such as +5s after the fleet is ready, or a time such as 2030-01-02T03:04:05Z"
 		if n.kind != yaml.ScalarNode {
 			d.wrong(n, path, expected)

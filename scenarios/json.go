@@ -18,6 +18,9 @@ import (
 // in their shortest form. What JSON cannot hold is a fault.
 func (d *decoder) json(dst *json.RawMessage) decode {
 	return func(n *node, path string) {
+		if n.schema.isJSON() {
+			return
+		}
 		if v, ok := d.any(n, path); ok {
 			*dst = canonical(v)
 		}
@@ -153,6 +156,9 @@ func (d *decoder) patch(dst *json.RawMessage, limit int) decode {
 
 // twin returns a section of a twin if an IoT hub would take it.
 func (d *decoder) twin(n *node, path string, limit int) (v any, ok bool) {
+	if n.schema.isDocument() {
+		return nil, false
+	}
 	d.values[path] = n
 	if n.kind != yaml.MappingNode {
 		d.wrong(n, path, "a mapping")

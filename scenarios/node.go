@@ -35,6 +35,8 @@ type node struct {
 
 	fields []field // of a mapping, in order
 	items  []*node // of a sequence
+
+	schema *schema // not nil: this is no value, it asks what one may be
 }
 
 // field is one key of a mapping and its value.

@@ -96,7 +96,7 @@ scenario, 105 interrupted, 110 the run is invalid.`,
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
 	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newCapacity(stdio), newHub(stdio), newReport(stdio),
-		newCompare(stdio), newGate(stdio), newDevice(stdio), newJob(stdio), newFleet(stdio), newVersion(stdio))
+		newCompare(stdio), newGate(stdio), newDevice(stdio), newJob(stdio), newFleet(stdio), newSchema(stdio), newVersion(stdio))
 	return root
 }
 
