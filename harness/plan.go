@@ -36,10 +36,10 @@ type Step struct {
 
 // Needs are what a run asks of the host.
 type Needs struct {
-	Descriptors    int   // open files of the generator, and of the hub if that is a process of its own
-	Ports          int   // local ports of the generator
-	GeneratorBytes int64 // resident
-	HubBytes       int64 // resident, of a hub that is a process of its own
+	Descriptors    int   `json:"descriptors"`    // open files of the generator, and of the hub if that is a process of its own
+	Ports          int   `json:"ports"`          // local ports of the generator
+	GeneratorBytes int64 `json:"generatorBytes"` // resident
+	HubBytes       int64 `json:"hubBytes"`       // resident, of a hub that is a process of its own
 }
 
 // Host is what a host gives to a run. Zero is not known, and not checked.

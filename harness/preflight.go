@@ -19,6 +19,17 @@ type Limits struct {
 // REST connections, files, the canary, the runtime's own.
 const spareDescriptors = 200
 
+// widenPorts gives a host the mostPorts ports that there can be.
+const (
+	widenPorts = `sysctl -w net.ipv4.ip_local_port_range="1024 65535"`
+	mostPorts  = 65535 - 1024 + 1
+)
+
+// raiseDescriptors raises both limits of the shell that it is typed in.
+func raiseDescriptors(need int) string {
+	return fmt.Sprintf("sudo prlimit --pid $$ --nofile=%d:%d", need, need)
+}
+
 // HostLimits reads the limits of this process. Go has raised the soft limit
 // on open files to the hard one before main began.
 func HostLimits() Limits {
@@ -69,12 +80,12 @@ func checkLimits(l Limits, devices int, hubInside, memory bool) error {
 	need := each*devices + spareDescriptors
 	if l.Descriptors > 0 && need > l.Descriptors {
 		return fmt.Errorf("check limits: %d devices over tcp need %d open files in this process, and its limit is %d; "+
-			"raise it (`ulimit -Hn %d`, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
-			devices, need, l.Descriptors, need, need, max(1, (l.Descriptors-spareDescriptors)/each), or("descriptors"))
+			"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
+			devices, need, l.Descriptors, raiseDescriptors(need), need, max(1, (l.Descriptors-spareDescriptors)/each), or("descriptors"))
 	}
 	if l.Ports > 0 && devices > l.Ports {
 		return fmt.Errorf("check limits: %d devices over tcp need as many local ports, and this host gives %d; "+
-			"widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), use fewer devices%s", devices, l.Ports, or("ports"))
+			"widen the range (`%s`), use fewer devices%s", devices, l.Ports, widenPorts, or("ports"))
 	}
 	return nil
 }

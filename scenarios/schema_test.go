@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -340,4 +341,48 @@ func TestDefaultsOfTheSchemaAreTheDecoders(t *testing.T) {
 	same(job("type: scheduleUpdateTwin, updateTwin: {tags: {a: 1}}, queryCondition: '*', KEY"), "maxExecutionTimeInSeconds", "jobs[].maxExecutionTimeInSeconds")
 	same(job("type: scheduleUpdateTwin, updateTwin: {tags: {a: 1}}, queryCondition: '*', KEY"), "mark", "jobs[].mark")
 	same(job("type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: m, KEY}, queryCondition: '*'"), "responseTimeoutInSeconds", "jobs[].cloudToDeviceMethod.responseTimeoutInSeconds")
+}
+
+var yamlBlock = regexp.MustCompile("(?ms)^```ya?ml[^\n]*\n(.*?)^```")
+
+// TestSchemaTakesEveryScenarioOfTheDocs validates the blocks of YAML in the
+// docs. A fragment need not have what a whole scenario must.
+func TestSchemaTakesEveryScenarioOfTheDocs(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, page := range append(pages, "../README.md") {
+		src, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range yamlBlock.FindAllStringSubmatch(string(src), -1) {
+			text := block[1]
+			if strings.HasPrefix(text, "# fragment") {
+				text = withRequired(text)
+			}
+			if !strings.Contains(text, "\nfleet:") || strings.HasPrefix(text, "# refused") {
+				continue
+			}
+			seen++
+			if err := checkSchema(t, text); err != nil {
+				t.Errorf("%s: the schema refuses\n%s\n%v", page, text, err)
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("%d scenarios in the docs, want more", seen)
+	}
+}
+
+// withRequired adds the keys to a fragment without which none is whole.
+func withRequired(text string) string {
+	for key, line := range map[string]string{"name": "name: t\n", "fleet": "fleet: [{group: g, devices: 1}]\n"} {
+		if !strings.Contains(text, "\n"+key+":") {
+			text += line
+		}
+	}
+	return text
 }

@@ -304,6 +304,8 @@ func TestWrongCommandsAreFound(t *testing.T) {
 	bad("muster version && muster hub --httpp :1", "unknown flag: --httpp")
 	bad("muster run", "takes FILE")
 	bad("muster run smoke tutorial", "takes FILE")
+	good("muster doctor")
+	bad("muster doctor smoke tutorial", "takes FILE")
 	bad("muster version 2", "takes no arguments")
 	bad("muster run scenarios/nosuch.yaml", "does not exist")
 	bad("muster validate scenarios/no*.yaml", "does not exist")
@@ -456,7 +458,7 @@ func checkCommand(t *testing.T, args []string) error {
 			return err
 		}
 	}
-	if args[0] == "run" || args[0] == "plan" || args[0] == "validate" {
+	if slices.Contains([]string{"run", "plan", "validate", "doctor"}, args[0]) {
 		return checkScenarios(t, files, set)
 	}
 	return nil
@@ -495,10 +497,11 @@ func arguments(args []string, help string) (positional, set []string) {
 // upper case.
 func checkCount(usage string, n int) error {
 	takes := regexp.MustCompile(`\b[A-Z]+\b(\.\.\.)?`).FindAllString(usage, -1)
+	optional := regexp.MustCompile(`\[[A-Z]+\]`).FindAllString(usage, -1)
 	switch {
 	case len(takes) == 0 && n > 0:
 		return errors.New("takes no arguments")
-	case n < len(takes), n > len(takes) && !strings.HasSuffix(strings.Join(takes, " "), "..."):
+	case n < len(takes)-len(optional), n > len(takes) && !strings.HasSuffix(strings.Join(takes, " "), "..."):
 		return fmt.Errorf("takes %s, has %d arguments", strings.Join(takes, " "), n)
 	}
 	return nil

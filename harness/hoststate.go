@@ -1,0 +1,175 @@
+package harness
+
+import (
+	"context"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"muster/internal/sample"
+	"muster/scenarios"
+)
+
+// hostState is what Doctor judges. Zero and "" are not known, but for load,
+// where that is negative.
+type hostState struct {
+	limits          Limits
+	hardDescriptors int
+	mostDescriptors int // that a limit can be raised to
+	memoryBytes     int64
+	goMemoryLimit   int64 // math.MaxInt64 = none
+	group           cgroup
+
+	cpus     int
+	load     float64
+	governor string // the first that is not "performance"
+
+	clockSource string
+	clockCost   time.Duration // of a reading
+	clockStep   time.Duration // while the canary ran
+	clockUnset  bool          // nothing sets it
+
+	wake      time.Duration // p99
+	wakeFault error
+}
+
+// cgroup is what the control groups around this process leave it. Zero is no limit.
+type cgroup struct {
+	memoryLeft  int64
+	cpus        float64
+	threadsLeft int64
+}
+
+// probeFor is how long the canary runs.
+const probeFor = 300 * time.Millisecond
+
+// readState reads the state of this host.
+func readState(ctx context.Context, s *scenarios.Scenario) (hostState, error) {
+	host := ThisHost()
+	h := hostState{
+		limits: host.Limits, memoryBytes: host.MemoryBytes, goMemoryLimit: debug.SetMemoryLimit(-1),
+		cpus: runtime.GOMAXPROCS(0), clockCost: clockCost(), clockUnset: clockUnset(),
+	}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil {
+		h.hardDescriptors = int(min(files.Max, math.MaxInt32))
+	}
+	h.readFiles(os.DirFS("/"))
+	h.probe(ctx, s)
+	return h, ctx.Err()
+}
+
+// readFiles reads what the system tells in files below root.
+func (h *hostState) readFiles(root fs.FS) {
+	h.mostDescriptors, _ = strconv.Atoi(textOf(root, "proc/sys/fs/nr_open"))
+	h.clockSource = textOf(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")
+	h.load = -1
+	if fields := strings.Fields(textOf(root, "proc/loadavg")); len(fields) > 0 {
+		if load, err := strconv.ParseFloat(fields[0], 64); err == nil {
+			h.load = load
+		}
+	}
+	governors, _ := fs.Glob(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor") // the pattern is right
+	for _, file := range governors {
+		if h.governor = textOf(root, file); h.governor != "performance" {
+			break
+		}
+	}
+	h.group = readCgroup(root)
+}
+
+// textOf returns a file's text without blanks around it, "" if it cannot be read.
+func textOf(root fs.FS, name string) string {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// readCgroup reads the limits of this process's group and of those around it;
+// the narrowest counts. In a container the group is the root of what it sees.
+func readCgroup(root fs.FS) cgroup {
+	own := "/"
+	for line := range strings.Lines(textOf(root, "proc/self/cgroup")) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			own = rest
+		}
+	}
+	var g cgroup
+	for dir := path.Clean("/" + own); ; dir = path.Dir(dir) {
+		at := path.Join("sys/fs/cgroup", dir)
+		if left := left(root, at, "memory"); left > 0 && (g.memoryLeft == 0 || left < g.memoryLeft) {
+			g.memoryLeft = left
+		}
+		if left := left(root, at, "pids"); left > 0 && (g.threadsLeft == 0 || left < g.threadsLeft) {
+			g.threadsLeft = left
+		}
+		if cpus := quotaCPUs(textOf(root, path.Join(at, "cpu.max"))); cpus > 0 && (g.cpus == 0 || cpus < g.cpus) {
+			g.cpus = cpus
+		}
+		if dir == "/" {
+			return g
+		}
+	}
+}
+
+// left returns what a group's limit leaves, at least 1; 0 without a limit.
+func left(root fs.FS, dir, what string) int64 {
+	most, err := strconv.ParseInt(textOf(root, path.Join(dir, what+".max")), 10, 64)
+	if err != nil {
+		return 0
+	}
+	used, _ := strconv.ParseInt(textOf(root, path.Join(dir, what+".current")), 10, 64) // not readable: nothing
+	return max(1, most-used)
+}
+
+// quotaCPUs reads a cpu.max such as "150000 100000"; 0 is no limit.
+func quotaCPUs(text string) float64 {
+	fields := strings.Fields(text)
+	if len(fields) != 2 {
+		return 0
+	}
+	used, err1 := strconv.ParseFloat(fields[0], 64)
+	period, err2 := strconv.ParseFloat(fields[1], 64)
+	if err1 != nil || err2 != nil || period <= 0 {
+		return 0
+	}
+	return used / period
+}
+
+// clockCost returns what a reading of the clock takes.
+func clockCost() time.Duration {
+	const readings = 1000
+	start := time.Now()
+	for range readings - 1 {
+		_ = time.Now()
+	}
+	return time.Since(start) / readings
+}
+
+// probe runs the canary of a run for a while, and watches the wall clock.
+func (h *hostState) probe(ctx context.Context, s *scenarios.Scenario) {
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	wakes := wakeSource(loopbackWakes)
+	if inMemory(s) {
+		wakes = pipeWakes
+	}
+	clock := sample.NewClock()
+	var delays []time.Duration
+	h.wakeFault = wakes(ctx, clock, func(w sample.Wake, _ time.Duration) { delays = append(delays, w.Delay) })
+	h.clockStep = clock.Step()
+	if len(delays) > 0 {
+		slices.Sort(delays)
+		h.wake = delays[len(delays)*99/100]
+	}
+}
