@@ -64,6 +64,8 @@ func (h *health) record() {
 		GCPauseP99: gcPauseP99(), Goroutines: int64(runtime.NumGoroutine()),
 		Descriptors: openDescriptors(), ClockStep: h.clock.Step(),
 	})
+	account := h.samples.Account(h.clock.Now())
+	h.samples.Write(&account)
 }
 
 const (

@@ -231,7 +231,7 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.fleet.Store(nil) // the report needs the memory more
 	r.scheduler.Store(nil)
 	end.At = r.clock.Now()
-	if err := r.samples.Close(end); err != nil {
+	if err := r.closeSamples(end); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
 	result := &Result{Dir: r.opts.Out}
@@ -240,6 +240,14 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 		return result, errors.Join(runErr, fmt.Errorf("make the report of %s: %w", r.opts.Out, err))
 	}
 	return result, runErr
+}
+
+// closeSamples writes what is left, how the recording of it went, and the end.
+func (r *run) closeSamples(end sample.End) error {
+	_ = r.samples.Flush() // Close returns the first error
+	account := r.samples.Account(end.At)
+	r.samples.Write(&account)
+	return r.samples.Close(end)
 }
 
 func (r *run) makeReport() (*report.Report, error) {

@@ -38,6 +38,7 @@ type book struct {
 	health     sample.Health // the last one's counters
 	maxRSS     int64
 	clockStep  time.Duration // the largest, either way
+	upkeep     upkeep
 	hub        *Hub
 	end        *sample.End
 	last       sample.Moment // the latest moment in the samples
@@ -125,6 +126,9 @@ func (b *book) add(rec sample.Record) {
 		b.addHub(r)
 	case *sample.Health:
 		b.addHealth(r)
+		b.upkeep.addHealth(r)
+	case *sample.Recording:
+		b.upkeep.addRecording(r)
 	case *sample.End:
 		b.end = r
 		b.saw(r.At)

@@ -358,6 +358,9 @@ func (c *console) generator(g *Generator) {
 		items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+short(g.GCPauseP99))
 	}
 	c.labelled("generator", items)
+	if more := g.upkeep(); len(more) > 0 {
+		c.labelled("", more)
+	}
 }
 
 func (c *console) hub(h *Hub) {

@@ -163,6 +163,9 @@ func (m *markdown) generator(g *Generator) {
 	if g.Wake != nil {
 		m.f("Generator: wake p99 %s, max %s; CPU %s s, %s.\n\n", short(g.Wake.P99), short(g.Wake.Max), digits3(g.CPUSeconds), size(g.MaxRSS))
 	}
+	if more := g.upkeep(); len(more) > 0 {
+		m.f("Generator: %s.\n\n", escape(strings.Join(more, "; ")))
+	}
 }
 
 func (m *markdown) warnings(s *Summary) {

@@ -59,6 +59,7 @@ func Build(dir string) (*Report, error) {
 		return nil, err
 	}
 	w.judge(&s)
+	b.upkeep.describe(&s, run)
 	addWarnings(&s)
 	verdict, reasons := Judge(&s)
 	s.Verdict, s.Reasons = verdict, append(s.Reasons, reasons...)

@@ -33,6 +33,8 @@ type Run struct {
 	Jobs          []RunJob  `json:"jobs"`
 	Thresholds    []string  `json:"thresholds"`
 	Warnings      []string  `json:"warnings,omitempty"`
+
+	Calibration *Calibration `json:"calibration,omitempty"` // what the harness itself costs, if that was asked for
 }
 
 // Host is the machine that generated the load.

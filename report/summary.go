@@ -161,6 +161,13 @@ type Generator struct {
 	MaxRSS     int64    `json:"maxRSSBytes"`
 	GCPauseP99 Millis   `json:"gcPauseP99"`
 	ClockStep  Millis   `json:"clockStep,omitempty"` // how far the wall clock moved against the monotonic one, at most
+
+	ScheduleLag *ScheduleLag `json:"scheduleLag,omitempty"` // absent if the hub dispatched all jobs
+	PeakCPU     float64      `json:"peakCPU,omitempty"`     // the part of all processors that was busy in the busiest second
+	Descriptors *Use         `json:"descriptors,omitempty"` // open files
+	Ports       *Use         `json:"ports,omitempty"`       // local ports of devices' connections
+	Samples     *Samples     `json:"samples,omitempty"`
+	Calibration *Calibration `json:"calibration,omitempty"` // absent unless it was asked for
 }
 
 // Wake is what the generator's wake-ups say about one job.

@@ -21,6 +21,7 @@ const (
 	kindEnd
 	kindLost
 	kindFault
+	kindRecording
 )
 
 // newRecord returns an empty record of kind k, or nil if there is none.
@@ -50,6 +51,8 @@ func newRecord(k kind) Record {
 		return new(Lost)
 	case kindFault:
 		return new(Fault)
+	case kindRecording:
+		return new(Recording)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ func (*Health) kind() kind     { return kindHealth }
 func (*End) kind() kind        { return kindEnd }
 func (*Lost) kind() kind       { return kindLost }
 func (*Fault) kind() kind      { return kindFault }
+func (*Recording) kind() kind  { return kindRecording }
 
 func (r *Device) fields(c *coder) {
 	c.uint32(&r.Index)
@@ -158,4 +159,12 @@ func (r *Fault) fields(c *coder) {
 	c.momentFrom(r.Begun, &r.Ended)
 	c.int64(&r.Struck)
 	c.string(&r.Error)
+}
+
+func (r *Recording) fields(c *coder) {
+	c.moment(&r.At)
+	c.int64(&r.Records)
+	c.int64(&r.Dropped)
+	c.int64(&r.Late)
+	c.duration(&r.Waited)
 }

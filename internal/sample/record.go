@@ -38,8 +38,8 @@ func (o Outcome) String() string {
 const NoDevice = ^uint32(0)
 
 // Record is one measured record: *Device, *Connect, *Lost, *Targets,
-// *Execution, *Unexpected, *Repetition, *JobState, *Fault, *HubStats, *Health
-// or *End.
+// *Execution, *Unexpected, *Repetition, *JobState, *Fault, *HubStats, *Health,
+// *Recording or *End.
 type Record interface {
 	kind() kind
 	fields(c *coder) // reads or writes every field, in a fixed order
@@ -193,6 +193,19 @@ type Health struct {
 	Descriptors int64
 	ClockStep   time.Duration // wall clock against monotonic clock since the epoch
 }
+
+// Recording is the Writer's account of itself, once a second and at the end.
+type Recording struct {
+	At      Moment
+	Records int64         // written so far
+	Dropped int64         // not recorded, because too much waited for the disk
+	Late    int64         // written more than LateAfter after they were recorded
+	Waited  time.Duration // the longest that one waited
+}
+
+// LateAfter is how long a record may wait for the disk: a run that is killed is
+// to lose no more than that.
+const LateAfter = time.Second
 
 // End closes a run. A samples folder without one is of a run that died.
 type End struct {

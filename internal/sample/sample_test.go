@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -43,6 +44,7 @@ func everyRecord() []sample.Record {
 			Rows: sample.Statistics{Devices: 1, Failed: 2, Succeeded: 3, Running: 4, Pending: 5}, Stats: sample.Statistics{Devices: 9},
 		},
 		&sample.JobState{At: 1, Job: 2, Repetition: 3, ID: "j", Status: "running", Stats: sample.Statistics{Pending: 7}},
+		&sample.Recording{At: 5, Records: 6, Dropped: 7, Late: 8, Waited: 9},
 		&sample.HubStats{At: 1, CPU: time.Second, RSS: 2, MaxRSS: 3, Connections: 4, SlowClosed: 5},
 		&sample.Health{
 			At: 3e9, Wakes: []sample.Wake{{Sent: 1e9, Delay: 30000}, {Sent: 1e9 + 1e6, Delay: 0}}, TimerLate: 1, CPU: 2, RSS: 3, MaxRSS: 4,
@@ -242,6 +244,46 @@ func TestALargeRecordIsOneBlock(t *testing.T) {
 	if len(got) != 3 || !slices.Equal(got[0].(*sample.Targets).Devices, devices) || len(got[1].(*sample.Targets).Devices) != 1 {
 		t.Errorf("read %d records, want the large one, the small one and the end", len(got))
 	}
+}
+
+func TestRecordsThatWaitForTheDiskAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w, err := sample.Create(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(after time.Duration, want sample.Recording) {
+			t.Helper()
+			for device := range uint32(3) {
+				w.Execution(&sample.Execution{Device: device})
+			}
+			time.Sleep(after)
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			want.At = 7
+			if got := w.Account(7); got != want {
+				t.Errorf("Account() after %v = %+v, want %+v", after, got, want)
+			}
+		}
+		check(100*time.Millisecond, sample.Recording{Records: 3, Waited: 100 * time.Millisecond})
+		check(2*time.Second, sample.Recording{Records: 6, Late: 3, Waited: 2 * time.Second})
+		check(sample.LateAfter, sample.Recording{Records: 9, Late: 3, Waited: 2 * time.Second})
+		large := make([]uint32, 1<<25) // what is recorded while 64 MiB wait in one stripe is dropped
+		for i := range large {
+			large[i] = 1 << 14
+		}
+		w.Write(&sample.Targets{Devices: large})
+		w.Write(&sample.Device{Index: 1})
+		w.Execution(&sample.Execution{Device: 1})
+		if got := w.Account(0); got.Dropped != 1 {
+			t.Errorf("Account() with 96 MiB waiting = %+v, want one dropped", got)
+		}
+		if err := w.Close(sample.End{}); err == nil || !strings.Contains(err.Error(), "1 records dropped") {
+			t.Errorf("Close() = %v, want one dropped", err)
+		}
+	})
 }
 
 func TestRunFlushesOnItsOwn(t *testing.T) {

@@ -52,6 +52,9 @@ func (o *WriterOptions) flushEvery() time.Duration {
 type Writer struct {
 	flushEvery time.Duration
 	dropped    atomic.Int64
+	written    atomic.Int64 // records
+	late       atomic.Int64 // of those, written more than LateAfter after they were recorded
+	waited     atomic.Int64 // the longest that one waited, in nanoseconds
 	stripes    [stripeCount]stripe
 
 	mu   sync.Mutex // guards the fields below; held across file writes, never while a stripe is recording
@@ -62,9 +65,11 @@ type Writer struct {
 
 // stripe holds the records of some devices that are not on disk yet.
 type stripe struct {
-	mu    sync.Mutex // guards coder
+	mu    sync.Mutex // guards the fields up to spare
 	coder coder
-	spare []byte // guarded by Writer.mu: the buffer that the last flush emptied
+	count int64     // records in coder
+	since time.Time // when the first of them was recorded
+	spare []byte    // guarded by Writer.mu: the buffer that the last flush emptied
 	_     [64]byte
 }
 
@@ -134,7 +139,18 @@ func (w *Writer) lock(key uint32) *stripe {
 		w.dropped.Add(1)
 		return nil
 	}
+	if s.count == 0 {
+		s.since = time.Now()
+	}
+	s.count++
 	return s
+}
+
+// Account returns how recording went until now.
+func (w *Writer) Account(at Moment) Recording {
+	return Recording{
+		At: at, Records: w.written.Load(), Dropped: w.dropped.Load(), Late: w.late.Load(), Waited: time.Duration(w.waited.Load()),
+	}
 }
 
 // Run flushes what is recorded until ctx ends or a write fails.
@@ -165,14 +181,28 @@ func (w *Writer) Flush() error {
 
 func (w *Writer) flushStripeLocked(s *stripe) {
 	s.mu.Lock()
-	full := s.coder.buf
-	s.coder.buf = s.spare[:0]
+	full, count, since := s.coder.buf, s.count, s.since
+	s.coder.buf, s.count = s.spare[:0], 0
 	s.mu.Unlock()
 	w.writeBlocksLocked(full)
+	if count > 0 && w.err == nil {
+		w.noteLocked(count, time.Since(since))
+	}
 	s.spare = full
 	if cap(s.spare) > maxBlock {
 		s.spare = nil // a burst's buffer is not kept for the rest of the run
 	}
+}
+
+// noteLocked counts records that were written, of which the first waited so
+// long. All of them count as late if it was: the few that were not are not told
+// apart.
+func (w *Writer) noteLocked(count int64, waited time.Duration) {
+	w.written.Add(count)
+	if waited > LateAfter {
+		w.late.Add(count)
+	}
+	w.waited.Store(max(w.waited.Load(), int64(waited)))
 }
 
 // writeBlocksLocked writes records as blocks of whole records.
