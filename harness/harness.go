@@ -55,6 +55,9 @@ type Options struct {
 	Live *report.Live
 	// Limits are the limits to check before the run. Default those of this host.
 	Limits *Limits
+	// Calibrate measures before the run what the harness itself costs, which
+	// takes about four seconds, and reports it. Default: it does not.
+	Calibrate bool
 	// Version and Args are written to run.json. Secrets do not belong in Args.
 	Version string
 	Args    []string

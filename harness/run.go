@@ -39,12 +39,28 @@ type Result struct {
 // fault in the middle of the run, such as a hub that died, it returns both the
 // error and the report of what was measured until then.
 func Run(ctx context.Context, s *scenarios.Scenario, opts *Options) (*Result, error) {
+	calibration, err := calibrateIfAsked(ctx, s, opts)
+	if err != nil {
+		return nil, err
+	}
 	r, err := newRun(s, opts)
 	if err != nil {
 		return nil, err
 	}
+	r.header.Calibration = calibration
 	end, fault := r.guarded(ctx)
 	return r.finish(end, fault)
+}
+
+// calibrateIfAsked calibrates for a run that is worth it, if asked to.
+func calibrateIfAsked(ctx context.Context, s *scenarios.Scenario, opts *Options) (*report.Calibration, error) {
+	if opts == nil || !opts.Calibrate {
+		return nil, nil
+	}
+	if err := Check(s); err != nil {
+		return nil, err
+	}
+	return Calibrate(ctx)
 }
 
 // run is the state of one run.

@@ -28,6 +28,7 @@ type runFlags struct {
 	metrics   string
 	drain     time.Duration
 	inProcess bool
+	calibrate bool
 	verbose   bool
 }
 
@@ -59,6 +60,7 @@ If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 	f.StringVar(&flags.metrics, "metrics", "", "serve how the run goes to Prometheus at this address until it ends, as in :9464 on loopback (default off)")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
+	f.BoolVar(&flags.calibrate, "calibrate", false, "measure first what the harness itself costs, which takes four seconds, and report it")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
 	cmd.RunE = action(func(ctx context.Context, args []string) error {
 		return runScenario(ctx, args[0], flags, f, stdio)
@@ -125,7 +127,7 @@ func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
 		return nil, withStatus(exitUsage, fmt.Errorf("--driver %s: unknown driver; this version has paho", f.driver))
 	}
 	opts := &harness.Options{
-		Out: f.out, Driver: driver, DriverName: f.driver, Drain: f.drain, Version: version,
+		Out: f.out, Driver: driver, DriverName: f.driver, Drain: f.drain, Calibrate: f.calibrate, Version: version,
 		Logger: newLogger(stdio.Err, f.verbose),
 	}
 	return opts, nil
