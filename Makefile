@@ -6,7 +6,7 @@ BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy peers bench screenshots fuzz soak soak-tests soak-gates clean
+.PHONY: build run test check format vet staticcheck tidy peers bench screenshots truth fuzz soak soak-tests soak-gates clean
 
 build: $(BIN)
 
@@ -67,6 +67,10 @@ screenshots: build peers
 	$(BIN) report --compare $(SHOWN)/a $(SHOWN)/b --out $(SHOWN)/compare.html
 	mkdir -p docs/images
 	$(GO) test -tags screenshots ./peers -run TestScreenshots -count=1 -args -pages $(CURDIR)/$(SHOWN) -pictures $(CURDIR)/docs/images
+
+# What muster measures against delays that it injects and logs itself: see docs/measurement.md. About a minute.
+truth:
+	$(GO) run ./bench/truth
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 30s

@@ -1,0 +1,43 @@
+package sample_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"muster/internal/sample"
+)
+
+// BenchmarkRecordingAnExecution records what one round trip is recorded as:
+// the receipt, the answer and the outcome. Encoding, checksum and the write to
+// the file are included, as the writer flushes beside it as in a run.
+func BenchmarkRecordingAnExecution(b *testing.B) {
+	w, err := sample.Create(b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(b.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			b.Errorf("Run() = %v", err)
+		}
+	})
+	b.ReportAllocs()
+	clock := sample.NewClock()
+	for n := 0; b.Loop(); n++ {
+		at := clock.Now()
+		e := sample.Execution{Job: 1, Repetition: 2, Device: uint32(n % 10_000), Due: at, Dispatched: at + 1e5, Received: at + 3e5}
+		w.Execution(&e)
+		e.Answered = at + 25e5
+		w.Execution(&e)
+		e.Final, e.Outcome, e.Status, e.Finished, e.Booked = true, sample.Succeeded, 200, at+26e5, at+27e5
+		w.Execution(&e)
+	}
+	b.StopTimer()
+	stop()
+	group.Wait()
+	if err := w.Close(sample.End{}); err != nil {
+		b.Fatal(err)
+	}
+}
