@@ -6,7 +6,7 @@ BIN     := bin/muster
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy peers bench screenshots truth fuzz soak soak-tests soak-gates clean
+.PHONY: build run test check format vet staticcheck tidy peers bench screenshots truth fuzz soak soak-starved soak-tests soak-gates clean
 
 build: $(BIN)
 
@@ -81,8 +81,12 @@ fuzz:
 		done; \
 	done
 
-# What shows up seldom: many counts of every test, and many verdicts of gates.
-soak: soak-tests soak-gates
+# What CI does not run: a run that is starved of CPU must end invalid; many counts of every test, for what shows up seldom; and many
+# verdicts of gates.
+soak: soak-starved soak-tests soak-gates
+
+soak-starved: build
+	$(GO) run ./bench/starved -muster $(BIN)
 
 soak-tests:
 	$(GO) test -race -count 20 -timeout 60m ./...
