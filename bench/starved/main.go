@@ -35,7 +35,7 @@ target: {embedded: {jobRate: 2000/s}}
 fleet:
   - group: doors
     devices: 2000
-    methods: {lockDoor: {latency: 2ms}}
+    methods: {lockDoor: {latency: 20ms}}
 connect: {rate: 1000/s}
 jobs:
   - name: lock
