@@ -68,7 +68,7 @@ screenshots: build peers
 	mkdir -p docs/images
 	$(GO) test -tags screenshots ./peers -run TestScreenshots -count=1 -args -pages $(CURDIR)/$(SHOWN) -pictures $(CURDIR)/docs/images
 
-# What muster measures against delays that it injects and logs itself: see docs/measurement.md. About a minute.
+# What muster measures against delays that it injects and logs itself: see docs/measurement.md. A minute, or more on a busy machine.
 truth:
 	$(GO) run ./bench/truth
 
