@@ -561,7 +561,7 @@ func TestDocsNameEveryExitStatusAndCommand(t *testing.T) {
 			t.Errorf("docs without a row for status %s are not found out", status)
 		}
 	}
-	if len(unnamed("", help, nil, true)) != 12-len(untold) {
+	if len(unnamed("", help, nil, true)) != 14-len(untold) {
 		t.Error("docs without commands are not found out")
 	}
 }
