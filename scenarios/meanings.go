@@ -116,6 +116,11 @@ var meanings = map[string]meaning{
 	"faults[].operations[]": {"A group of REST requests.", nil},
 	"faults[].devices[]":    {"An id.", nil},
 
-	"thresholds":   {"What must hold for the run to pass.", []any{[]any{"jobs.lock.total.p99 < 2s", "jobs.lock.succeeded == 100%"}}},
-	"thresholds[]": {"A path, a comparison and a bound.", []any{"jobs.lock.total.p99 < 2s", "jobs.lock.succeeded == 100%", "fleet.connect.p99 < 5s"}},
+	"thresholds": {"What must hold for the run to pass.", []any{[]any{"jobs.lock.total.p99 < 2s", "jobs.lock.succeeded == 100%"}}},
+	"thresholds[]": {"A path, a comparison and a bound, or a mapping that says more.", []any{
+		"jobs.lock.total.p99 < 2s", "jobs.lock.succeeded == 100%", object{"expression": "jobs.lock.total.p99 < 5s over every 10s", "abortOnFail": true, "grace": "10s"},
+	}},
+	"thresholds[].expression":  {"A path, a comparison and a bound.", []any{"jobs.lock.total.p99 < 2s"}},
+	"thresholds[].abortOnFail": {"End the run once it does not hold.", nil},
+	"thresholds[].grace":       {"How long it need not hold; with abortOnFail only.", []any{"10s"}},
 }

@@ -15,17 +15,22 @@ import (
 // Whether what it names exists is for checkThresholds, when all jobs are known.
 func (d *decoder) threshold(n *node, path string) Threshold {
 	var t Threshold
-	if n.kind != yaml.MappingNode {
-		d.expression(&t)(n, path)
-		return t
+	more := func(n *node, path string) {
+		d.object(n, path,
+			required("expression", d.expression(&t)),
+			optional("abortOnFail", d.boolean(&t.AbortOnFail)),
+			optional("grace", d.duration(&t.Grace, 0, maxGrace)),
+		)
+		if grace := n.field("grace"); grace != nil && !t.AbortOnFail {
+			d.fail(grace, member(path, "grace"), "needs abortOnFail: true: without it nothing happens before the run's end")
+		}
 	}
-	d.object(n, path,
-		required("expression", d.expression(&t)),
-		optional("abortOnFail", d.boolean(&t.AbortOnFail)),
-		optional("grace", d.duration(&t.Grace, 0, maxGrace)),
-	)
-	if grace := n.field("grace"); grace != nil && !t.AbortOnFail {
-		d.fail(grace, member(path, "grace"), "needs abortOnFail: true: without it nothing happens before the run's end")
+	switch {
+	case n.schema.isEither(path, d.expression(&t), more):
+	case n.kind != yaml.MappingNode:
+		d.expression(&t)(n, path)
+	default:
+		more(n, path)
 	}
 	return t
 }
