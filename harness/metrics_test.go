@@ -45,10 +45,12 @@ func TestMetricsAreOfTheRun(t *testing.T) {
 		}
 		job := summary.Jobs[0]
 		var want []string
-		for n := range job.Repetitions + 1 {
-			want = append(want, fmt.Sprint(n))
+		for n := range job.Repetitions {
+			want = append(want, fmt.Sprint(n+1))
 		}
-		if diff := cmp.Diff(want, slices.Compact(repetitions)); diff != "" {
+		// Whether anybody looks before the first one begins is chance.
+		got := slices.DeleteFunc(slices.Compact(repetitions), func(n string) bool { return n == "0" })
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("muster_job_repetition while it ran (-want +got):\n%s", diff)
 		}
 		for series, want := range map[string]int64{
