@@ -27,20 +27,23 @@ func (b *book) addFault(r *sample.Fault) {
 func (b *book) faultList() []Fault {
 	var all []Fault
 	for i := range b.faults {
-		f := &b.faults[i]
-		if f.What == "" {
-			continue
+		if b.faults[i].What != "" {
+			all = append(all, newFault(&b.faults[i]))
 		}
-		shown := Fault{What: f.What, At: f.At, Struck: f.Struck, Error: f.Error}
-		if f.Begun.Seen() {
-			shown.Begun = new(Millis(f.Begun))
-		}
-		if lasted, ok := f.Ended.Since(f.Begun); ok {
-			shown.Lasted = new(Millis(lasted))
-		}
-		all = append(all, shown)
 	}
 	return all
+}
+
+// newFault says of a fault what is known.
+func newFault(f *sample.Fault) Fault {
+	shown := Fault{What: f.What, At: f.At, Struck: f.Struck, Error: f.Error}
+	if f.Begun.Seen() {
+		shown.Begun = new(Millis(f.Begun))
+	}
+	if lasted, ok := f.Ended.Since(f.Begun); ok {
+		shown.Lasted = new(Millis(lasted))
+	}
+	return shown
 }
 
 // String says in one line what became of the fault.

@@ -11,8 +11,9 @@ import (
 )
 
 // Live counts what a run records while it goes on, by the rules of the report
-// that is made afterwards. An execution is counted when its repetition's book
-// is closed, with the outcome that it has there.
+// that is made afterwards. In a Snapshot an execution is counted when its
+// repetition's book is closed, with the outcome that it has there; Running and
+// a Feed have it as soon as it has ended.
 //
 // # Concurrency
 //
@@ -27,8 +28,13 @@ type Live struct {
 	health atomic.Pointer[sample.Health]
 	hub    atomic.Pointer[sample.HubStats]
 
-	mu    sync.Mutex // guards wakes; taken once a second
-	wakes LiveSeries
+	drawing atomic.Bool // a Feed takes what was when
+
+	mu     sync.Mutex // guards the fields below; taken a few times a second
+	wakes  LiveSeries
+	series detail                       // of generator and hub, while it is drawn
+	faults map[uint32]sample.Fault      // by index
+	over   map[uint32][]repetitionCurve // the last repetitions of each job whose book is closed, while it is drawn
 }
 
 // liveStripes is a power of two: a few times the usual cores.
@@ -39,7 +45,8 @@ type liveStripe struct {
 	counts   map[liveKey]*liveCount
 	connects LiveSeries
 	due      map[uint32]sample.Moment // of the first attempt of devices that were never ready and tried more than once
-	_        [64]byte                 // keeps two stripes' locks apart
+	ends     liveEnds
+	_        [64]byte // keeps two stripes' locks apart
 }
 
 type liveKey struct {
@@ -96,17 +103,21 @@ func (s *LiveSeries) clone() LiveSeries {
 
 // NewLive returns a Live for a run of jobs, in the order of the samples' job
 // indexes.
-func NewLive(jobs []RunJob) *Live { return &Live{jobs: jobs} }
+func NewLive(jobs []RunJob) *Live {
+	return &Live{jobs: jobs, faults: map[uint32]sample.Fault{}, over: map[uint32][]repetitionCurve{}}
+}
 
-// Execution counts e if it is final. It keeps nothing of it.
+// Execution counts e if it is final, or shows an end. It keeps nothing of it.
 func (l *Live) Execution(e *sample.Execution) {
-	if e.Final && int(e.Job) < len(l.jobs) {
-		l.stripes[e.Device%liveStripes].add(&l.jobs[e.Job], e)
+	if (e.Final || e.Finished.Seen()) && int(e.Job) < len(l.jobs) {
+		l.stripes[e.Device%liveStripes].add(&l.jobs[e.Job], e, l.drawing.Load())
 	}
 }
 
 // Connect counts c.
-func (l *Live) Connect(c *sample.Connect) { l.stripes[c.Device%liveStripes].addConnect(c) }
+func (l *Live) Connect(c *sample.Connect) {
+	l.stripes[c.Device%liveStripes].addConnect(c, l.drawing.Load())
+}
 
 // Write counts a record of another kind, if it is of one that Snapshot has.
 func (l *Live) Write(rec sample.Record) {
@@ -114,8 +125,25 @@ func (l *Live) Write(rec sample.Record) {
 	case *sample.Health:
 		l.addHealth(r)
 	case *sample.HubStats:
-		kept := *r
-		l.hub.Store(&kept)
+		l.addHub(r)
+	case *sample.Targets:
+		l.begin(r)
+	case *sample.Repetition:
+		l.closed(r)
+	case *sample.Fault:
+		l.mu.Lock()
+		l.faults[r.Index] = *r
+		l.mu.Unlock()
+	}
+}
+
+func (l *Live) addHub(r *sample.HubStats) {
+	kept := *r
+	l.hub.Store(&kept)
+	if l.drawing.Load() {
+		l.mu.Lock()
+		l.series.addHub(r)
+		l.mu.Unlock()
 	}
 }
 
@@ -124,19 +152,26 @@ func (l *Live) addHealth(r *sample.Health) {
 	for _, w := range r.Wakes {
 		l.wakes.record(w.Delay)
 	}
+	if l.drawing.Load() {
+		l.series.addHealth(r)
+	}
 	l.mu.Unlock()
 	kept := *r
 	kept.Wakes = nil
 	l.health.Store(&kept)
 }
 
-func (s *liveStripe) add(job *RunJob, e *sample.Execution) {
+func (s *liveStripe) add(job *RunJob, e *sample.Execution, drawn bool) {
 	m, outcome := momentsOf(e), e.Outcome
 	if outcome == sample.Open {
 		outcome = sample.Unknown
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ends.end(job, &m, e, drawn)
+	if !e.Final {
+		return
+	}
 	c := s.countLocked(liveKey{e.Job, outcome})
 	c.executions++
 	for p := range phases {
@@ -148,7 +183,7 @@ func (s *liveStripe) add(job *RunJob, e *sample.Execution) {
 
 // addConnect counts how long a device took to be ready for the first time,
 // from when its first attempt was due.
-func (s *liveStripe) addConnect(r *sample.Connect) {
+func (s *liveStripe) addConnect(r *sample.Connect, drawn bool) {
 	if r.Reconnect {
 		return
 	}
@@ -161,6 +196,9 @@ func (s *liveStripe) addConnect(r *sample.Connect) {
 	if took, ok := r.Ready.Since(due); ok && r.Error == "" {
 		s.connects.record(took)
 		delete(s.due, r.Device)
+		if drawn {
+			s.ends.addReady(due, r.Ready)
+		}
 	} else if !again {
 		if s.due == nil {
 			s.due = map[uint32]sample.Moment{}
