@@ -252,6 +252,14 @@ type Running struct {
 	P50, P99 time.Duration // 0 if there is none
 }
 
+// String says how long they took; "" if there is none.
+func (r *Running) String() string {
+	if r.Count == 0 {
+		return ""
+	}
+	return "p50 " + short(Millis(r.P50)) + ", p99 " + short(Millis(r.P99))
+}
+
 // Running returns how long the executions of each job took so far, in the
 // order of the jobs. It costs far less than a Snapshot.
 func (l *Live) Running() []Running {

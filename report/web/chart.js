@@ -17,16 +17,20 @@ const chart = (() => {
   //   bands               stretches of the x axis to shade, [{from, to}]
   //   read                prints a value of y for the readout
   //   table               () => node with the same numbers
+  // The figure's update(o) shows other options in its place, as of a run that
+  // goes on; figure.options are those it was made of.
   function line(o) {
     const plot = dom.el('div', {
       class: 'plot',
       tabindex: '0',
       role: 'img',
       'aria-roledescription': 'chart',
-      'aria-label': `${o.title}. ${o.summary || ''} Arrow keys move the cursor; a table follows.`,
+      'aria-label': spoken(o),
     });
     const readout = dom.el('p', { class: 'readout', 'aria-live': 'polite' }, o.summary || '');
     const legend = dom.el('div', { class: 'legend' });
+    const view = { o, u: null, plot, legend, readout };
+    const table = o.table && dom.fold('As a table', () => view.o.table());
     const figure = dom.el(
       'figure',
       { class: 'chart' },
@@ -34,33 +38,63 @@ const chart = (() => {
       legend,
       plot,
       readout,
-      o.table && dom.fold('As a table', o.table),
+      table,
     );
-    whenShown(plot, () => draw(o, plot, legend, readout));
+    keys(view);
+    whenShown(view);
+    figure.options = o;
+    figure.update = next => update(view, next, table);
     return figure;
   }
 
-  // whenShown calls make once the element has a width: uPlot needs one.
-  function whenShown(element, make) {
-    let made = null;
+  function spoken(o) {
+    return `${o.title}. ${o.summary || ''} Arrow keys move the cursor; a table follows.`;
+  }
+
+  // update shows other options: in the same canvas if they have the same
+  // lines, else in a new one that hides what was hidden.
+  function update(view, o, table) {
+    const before = view.o;
+    view.o = o;
+    view.plot.setAttribute('aria-label', spoken(o));
+    table?.renew();
+    if (!view.u) view.readout.textContent = o.summary || '';
+    else if (before.series.map(s => s.label).join('\n') === o.series.map(s => s.label).join('\n')) view.u.setData(join(o));
+    else {
+      const shown = new Map(before.series.map((s, i) => [s.label, view.u.series[i + 1].show]));
+      view.o = { ...o, series: o.series.map(s => (shown.has(s.label) ? { ...s, off: !shown.get(s.label) } : s)) };
+      all.splice(all.indexOf(view.u), 1);
+      view.u.destroy();
+      view.legend.replaceChildren();
+      draw(view);
+    }
+    if (view.u && !read(view)) view.readout.textContent = o.summary || '';
+  }
+
+  function join(o) {
+    return o.series.length ? uPlot.join(o.series.map(s => [s.x, s.y])) : [[0], []];
+  }
+
+  // whenShown draws once the plot has a width: uPlot needs one.
+  function whenShown(view) {
     new ResizeObserver(() => {
-      const width = element.clientWidth;
+      const width = view.plot.clientWidth;
       if (width === 0) return;
       requestAnimationFrame(() => {
         // not here: what changes a size while sizes are told is an error
-        if (!made) made = make();
-        else if (made.width !== width) made.setSize({ width, height: height(width) });
+        if (!view.u) draw(view);
+        else if (view.u.width !== width) view.u.setSize({ width, height: height(width) });
       });
-    }).observe(element);
+    }).observe(view.plot);
   }
 
   function height(width) {
     return width < 480 ? 230 : 290;
   }
 
-  function draw(o, plot, legend, readout) {
+  function draw(view) {
+    const { o, plot, legend } = view;
     const width = plot.clientWidth;
-    const data = o.series.length ? uPlot.join(o.series.map(s => [s.x, s.y])) : [[0], []];
     const u = new uPlot(
       {
         width,
@@ -71,15 +105,14 @@ const chart = (() => {
         scales: { x: { time: false, range: o.x.range }, y: scale(o.y) },
         axes: [axis(o.x, 2), axis(o.y, 3)],
         series: [{}, ...o.series.map(style)],
-        hooks: { setCursor: [u => read(o, u, readout)], drawClear: [u => shade(u, o.bands || [])] },
+        hooks: { setCursor: [() => read(view)], drawClear: [u => shade(u, view.o.bands || [])] },
       },
-      data,
+      join(o),
       plot,
     );
     all.push(u);
-    keys(plot, u, data[0]);
+    view.u = u;
     o.series.forEach((s, i) => legend.append(button(s, i, u)));
-    return u;
   }
 
   // shade marks stretches of the x axis: [{from, to}].
@@ -174,10 +207,11 @@ const chart = (() => {
   }
 
   // read tells the values at the cursor: of each series the last that is not
-  // after it, which on a step is the one that holds there.
-  function read(o, u, readout) {
-    const left = u.cursor.left;
-    if (left === null || left === undefined || left < 0) return;
+  // after it, which on a step is the one that holds there. It reports whether
+  // the cursor is on anything.
+  function read({ o, u, readout }) {
+    const left = u?.cursor.left; // while u is made there is none yet
+    if (left === null || left === undefined || left < 0) return false;
     const at = u.posToVal(left, 'x');
     const parts = o.series.map((s, i) => {
       const y = u.series[i + 1].show ? value(s, at) : null;
@@ -185,6 +219,7 @@ const chart = (() => {
     });
     readout.replaceChildren();
     dom.append(readout, [dom.el('span', { class: 'at' }, o.x.read(at)), parts]);
+    return true;
   }
 
   function value(s, at) {
@@ -206,17 +241,19 @@ const chart = (() => {
   }
 
   // keys moves the cursor by the arrow keys, a point of the data at a time.
-  function keys(plot, u, x) {
+  function keys(view) {
     let n = -1;
-    const show = () => u.setCursor({ left: u.valToPos(x[n], 'x'), top: u.bbox.height / 2 / devicePixelRatio });
-    plot.addEventListener('keydown', e => {
+    view.plot.addEventListener('keydown', e => {
+      if (!view.u) return;
+      const u = view.u,
+        x = u.data[0];
       const leap = Math.max(1, Math.round(x.length / 20));
       const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: leap, PageUp: -leap }[e.key];
       const to = step ? (n < 0 ? 0 : n + step) : { Home: 0, End: x.length - 1 }[e.key];
       if (to === undefined || x.length === 0) return;
       e.preventDefault();
       n = Math.min(Math.max(to, 0), x.length - 1);
-      show();
+      u.setCursor({ left: u.valToPos(x[n], 'x'), top: u.bbox.height / 2 / devicePixelRatio });
     });
   }
 

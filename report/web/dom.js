@@ -66,12 +66,18 @@ const dom = (() => {
   }
 
   // fold makes a part that is closed at first, and is made when it is opened.
+  // Its renew() makes it again, when it is open or is opened next.
   function fold(summary, make) {
     const body = el('div', { class: 'folded' });
     const d = el('details', null, el('summary', null, summary), body);
     d.addEventListener('toggle', () => {
       if (d.open && !body.firstChild) append(body, [make()]);
     });
+    d.renew = () => {
+      const [left, top] = [body.firstChild?.scrollLeft, body.firstChild?.scrollTop];
+      body.replaceChildren(...(d.open ? [make()] : []));
+      if (body.firstChild) Object.assign(body.firstChild, { scrollLeft: left, scrollTop: top });
+    };
     return d;
   }
 

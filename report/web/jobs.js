@@ -33,7 +33,7 @@ const jobs = (() => {
     if (!all.length || !all.some(c => c.n.length)) return null;
     const series = all.map((c, i) => ({
       label: all.length === 1 ? 'targets done' : `repetition ${c.number}`,
-      color: model.palette(i),
+      color: model.palette(all.length > 8 ? i : c.number - 1), // of few each keeps its own while a run goes on
       stepped: true,
       dash: i >= 8 ? [5, 4] : undefined,
       ...model.curve(c, c.targeted, ended(j, c)),
@@ -41,8 +41,10 @@ const jobs = (() => {
     return chart.line({
       title: 'Completion',
       series,
-      note: `How much of what was targeted had succeeded, from when it was due.${detail.left ? ` ${format.plural(detail.left, 'repetition')} not drawn: the first, the last and the slowest are.` : ''}`,
-      summary: ['p50', 'p90', 'p99', 'p100'].map(p => `${p.slice(1)} %: ${reached(j.completion?.[p])}`).join(', '),
+      note: `How much of what was targeted had succeeded, from when it was due.${detail.left ? ` ${format.plural(detail.left, 'repetition')} not drawn: ${j.completion ? 'the first, the last and the slowest are' : 'the last are'}.` : ''}`,
+      summary: j.completion
+        ? ['p50', 'p90', 'p99', 'p100'].map(p => `${p.slice(1)} %: ${reached(j.completion[p])}`).join(', ')
+        : soFar(all[all.length - 1]),
       x: {
         label: 'time since due',
         print: v => format.ticks(v.map(s => (s === null ? null : 1e3 * s))),
@@ -55,7 +57,7 @@ const jobs = (() => {
           'Time from due until so much had succeeded',
           ['repetition', '#targets', '#50 %', '#90 %', '#99 %', '#100 %'],
           [
-            ...j.byRepetition
+            ...(j.byRepetition.length ? j.byRepetition : all.map(going))
               .filter(r => r.completion)
               .map(r => [
                 r.number,
@@ -68,6 +70,17 @@ const jobs = (() => {
           ],
         ),
     });
+  }
+
+  // going tells of a repetition of a run that goes on what its curve says.
+  function going(c) {
+    const after = part => c.at[c.n.findIndex(n => n >= part * c.targeted)];
+    return { ...c, completion: { p50: after(0.5), p90: after(0.9), p99: after(0.99), p100: after(1) } };
+  }
+
+  function soFar(c) {
+    const n = c.n[c.n.length - 1] || 0;
+    return `Repetition ${c.number}: ${format.percent(n, c.targeted)} of ${format.count(c.targeted)} so far.`;
   }
 
   // ended is when a repetition's last execution was known, in ms after due.
@@ -269,5 +282,5 @@ const jobs = (() => {
     );
   }
 
-  return { all };
+  return { all, job };
 })();

@@ -227,7 +227,6 @@ const overview = (() => {
       ['missing', 'missing'],
       ['extra', 'extra'],
     ];
-    const seen = model.outcomes.filter(o => s.jobs.some(j => j[o.key] > 0));
     const rows = s.jobs.map(j => [
       j.name,
       { text: j.ledgerBalanced ? 'balanced' : '✗ NOT balanced', class: j.ledgerBalanced ? '' : 'bad' },
@@ -238,22 +237,28 @@ const overview = (() => {
     return el(
       'div',
       null,
-      el(
-        'div',
-        { class: 'card' },
-        el(
-          'div',
-          { class: 'legend' },
-          seen.map(o => heatmap.key(`var(${o.color})`, o.name)),
-        ),
-        s.jobs.map(stack),
-      ),
+      stacks(s),
       table(
         'Every execution in exactly one outcome',
         ['job', 'ledger', '#targeted', ...model.outcomes.map(o => `#${o.name}`), ...others.map(([, head]) => `#${head}`)],
         rows,
       ),
       causes(s),
+    );
+  }
+
+  // stacks are the outcomes of all jobs, a bar each.
+  function stacks(s) {
+    const seen = model.outcomes.filter(o => s.jobs.some(j => j[o.key] > 0));
+    return el(
+      'div',
+      { class: 'card' },
+      el(
+        'div',
+        { class: 'legend' },
+        seen.map(o => heatmap.key(`var(${o.color})`, o.name)),
+      ),
+      s.jobs.map(stack),
     );
   }
 
@@ -292,5 +297,5 @@ const overview = (() => {
     return rows.length ? table('Causes of what did not succeed', ['job', 'outcome', 'cause', '#executions'], rows) : null;
   }
 
-  return { verdict, schedule, ledger };
+  return { verdict, schedule, ledger, tile, stacks };
 })();

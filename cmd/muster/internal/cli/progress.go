@@ -10,16 +10,50 @@ import (
 	"golang.org/x/term"
 
 	"muster/harness"
+	"muster/report"
 )
 
 // progress shows how a run goes. Its calls come from one goroutine at a time;
 // the last is close, with what came of the run if there is a report.
 type progress interface {
-	observe(harness.Progress)
+	observe(standing)
 	close(*harness.Result)
 }
 
-// plainEvery is how often a run that has nothing new to say says so.
+// standing is how a run stands, and how long executions of each job took so
+// far.
+type standing struct {
+	harness.Progress
+	Running []report.Running // by job; empty if nobody counts
+}
+
+// runningEvery is how often a run is asked how long executions took so far.
+const runningEvery = time.Second
+
+// running asks live now and then.
+type running struct {
+	live  *report.Live
+	asked time.Duration // since the run began
+	last  []report.Running
+}
+
+func (r *running) of(p harness.Progress) standing {
+	if r.last == nil || p.Elapsed-r.asked >= runningEvery {
+		r.asked, r.last = p.Elapsed, r.live.Running()
+	}
+	return standing{p, r.last}
+}
+
+// took says how long executions of job i took; "" if none has ended.
+func (s *standing) took(i int) string {
+	if i >= len(s.Running) {
+		return ""
+	}
+	return s.Running[i].String()
+}
+
+// plainEvery is how often plain progress says how a run stands, whatever else
+// it has to say.
 const plainEvery = 5 * time.Second
 
 func newProgress(mode string, w io.Writer) (progress, error) {
@@ -48,26 +82,26 @@ func isTerminal(w io.Writer) bool {
 
 type quiet struct{}
 
-func (quiet) observe(harness.Progress) {}
-func (quiet) close(*harness.Result)    {}
+func (quiet) observe(standing)      {}
+func (quiet) close(*harness.Result) {}
 
 // lines shows progress as plain lines: one when something changes, and one
 // every few seconds.
 type lines struct {
 	w     io.Writer
 	news  news
-	shown time.Duration // when the last line was written
+	stage harness.Stage
+	shown time.Duration // when it last said how the run stands
 }
 
-func (l *lines) observe(p harness.Progress) {
-	text := l.news.of(p)
-	if len(text) == 0 && p.Elapsed-l.shown < plainEvery {
-		return
+func (l *lines) observe(p standing) {
+	text := l.news.of(&p)
+	if p.Stage != l.stage || p.Elapsed-l.shown >= plainEvery {
+		if p.Stage == l.stage {
+			text = append(text, p.String())
+		}
+		l.stage, l.shown = p.Stage, p.Elapsed // a new stage is news
 	}
-	if len(text) == 0 {
-		text = []string{standing(p)}
-	}
-	l.shown = p.Elapsed
 	for _, line := range text {
 		fmt.Fprintf(l.w, "%6.1fs  %s\n", p.Elapsed.Seconds(), line)
 	}
@@ -79,14 +113,14 @@ func (l *lines) close(*harness.Result) {}
 // status changed.
 type news struct{ stage harness.Stage }
 
-func (n *news) of(p harness.Progress) []string {
+func (n *news) of(p *standing) []string {
 	var text []string
 	for i := range p.News {
 		text = append(text, jobStatus(&p.News[i]))
 	}
 	if p.Stage != n.stage {
 		n.stage = p.Stage
-		text = append(text, standing(p))
+		text = append(text, p.String())
 	}
 	return text
 }
@@ -111,16 +145,19 @@ func jobStatus(n *harness.JobNews) string {
 	return b.String()
 }
 
-// standing says in one line where a run stands.
-func standing(p harness.Progress) string {
+// String says in one line how a run stands.
+func (p *standing) String() string {
 	switch p.Stage {
 	case harness.Connecting:
 		return fmt.Sprintf("connecting: %d of %d devices online", p.Fleet.Online, p.Fleet.Devices)
 	case harness.Running, harness.Draining:
 		parts := []string{fmt.Sprintf("%s: %d of %d devices online", p.Stage, p.Fleet.Online, p.Fleet.Devices)}
-		for _, j := range p.Jobs {
+		for i, j := range p.Jobs {
 			if j.Targeted > 0 {
 				parts = append(parts, fmt.Sprintf("%s %d/%d: %d of %d done", j.Job, j.Repetition, j.Repetitions, j.Done, j.Targeted))
+			}
+			if took := p.took(i); took != "" {
+				parts = append(parts, took)
 			}
 		}
 		return strings.Join(parts, ", ")

@@ -25,8 +25,8 @@ func newJSONLines(w io.Writer) *jsonLines {
 	return &jsonLines{encoder: encoder}
 }
 
-func (j *jsonLines) observe(p harness.Progress) {
-	j.last = jsonProgress(p)
+func (j *jsonLines) observe(p standing) {
+	j.last = jsonProgress(&p)
 	_ = j.encoder.Encode(j.last) // progress that nobody reads must not end the run
 }
 
@@ -60,7 +60,8 @@ type progressJSON struct {
 }
 
 // jobJSON is a job in a line of JSON progress. Targeted, Received and Done are
-// of the repetition that began last, Outcomes of all that are over.
+// of the repetition that began last, Outcomes of all that are over, Response of
+// all executions that have ended.
 type jobJSON struct {
 	Name        string           `json:"name"`
 	Repetition  int              `json:"repetition"` // from 1; 0 before the first
@@ -70,6 +71,14 @@ type jobJSON struct {
 	Received    int64            `json:"received"`
 	Done        int64            `json:"done"`
 	Outcomes    map[string]int64 `json:"outcomes"`
+	Response    *tookJSON        `json:"response,omitempty"` // absent while none has ended
+}
+
+// tookJSON is how long executions took so far, from when they were due.
+type tookJSON struct {
+	Count int64         `json:"count"`
+	P50   report.Millis `json:"p50"`
+	P99   report.Millis `json:"p99"`
 }
 
 // newsJSON is a repetition that changed its status.
@@ -89,7 +98,7 @@ type endJSON struct {
 	Results string         `json:"results"` // the folder
 }
 
-func jsonProgress(p harness.Progress) progressJSON {
+func jsonProgress(p *standing) progressJSON {
 	out := progressJSON{
 		Stage: p.Stage, Time: time.Now().UTC(), ElapsedSeconds: p.Elapsed.Seconds(),
 		Devices: int64(p.Fleet.Devices), Online: p.Fleet.Online, Connecting: p.Fleet.Connecting, Offline: p.Fleet.Offline, Failed: p.Fleet.Failed,
@@ -99,6 +108,10 @@ func jsonProgress(p harness.Progress) progressJSON {
 		out.Jobs[i] = jobJSON{
 			Name: j.Job, Repetition: j.Repetition, Repetitions: j.Repetitions, Status: j.Status,
 			Targeted: j.Targeted, Received: j.Received, Done: j.Done, Outcomes: outcomesByName(&j.Outcomes),
+		}
+		if i < len(p.Running) && p.Running[i].Count > 0 {
+			r := &p.Running[i]
+			out.Jobs[i].Response = &tookJSON{r.Count, report.Millis(r.P50), report.Millis(r.P99)}
 		}
 	}
 	for _, n := range p.News {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +27,8 @@ type runFlags struct {
 	driver    string
 	progress  string
 	metrics   string
+	ui        string
+	uiStay    bool
 	drain     time.Duration
 	inProcess bool
 	calibrate bool
@@ -58,6 +61,8 @@ If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
 	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
 	f.StringVar(&flags.metrics, "metrics", "", "serve how the run goes to Prometheus at this address until it ends, as in :9464 on loopback (default off)")
+	f.StringVar(&flags.ui, "ui", "", "serve a page with the run's charts and a stop button at this address until it ends, as in :8080 on loopback (default off)")
+	f.BoolVar(&flags.uiStay, "ui-stay", false, "keep serving the page, then the report, after the run until Ctrl-C")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
 	f.BoolVar(&flags.calibrate, "calibrate", false, "measure first what the harness itself costs, which takes four seconds, and report it")
@@ -68,7 +73,7 @@ If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 	return cmd
 }
 
-func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.FlagSet, stdio Stdio) error {
+func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.FlagSet, stdio Stdio) (returned error) {
 	if set.Changed("devices") && flags.devices <= 0 {
 		return withStatus(exitUsage, fmt.Errorf("--devices %d: must be above 0", flags.devices))
 	}
@@ -96,14 +101,10 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		opts.StartHub = startSelf(stdio.Err, flags.verbose)
 	}
 	opts.Args = shownArgs(file, set)
-	opts.Observe = show.observe
-	stopMetrics, err := flags.serveMetrics(s, opts, stdio.Err)
-	if err != nil {
-		return err
+	result, page, err := flags.watched(ctx, s, opts, show, stdio.Err)
+	if page != nil {
+		defer func() { returned = errors.Join(returned, page.stop(ctx)) }()
 	}
-	result, err := harness.Run(ctx, s, opts)
-	err = errors.Join(err, stopMetrics())
-	show.close(result)
 	if result == nil || result.Report == nil {
 		return remoteStatus(err, file)
 	}
@@ -114,6 +115,41 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		return remoteStatus(err, file)
 	}
 	return verdictStatus(result.Report.Summary.Verdict)
+}
+
+// watched runs s with everything that shows how it goes. The page, if there is
+// one, is served on after the run, until it is stopped.
+func (f *runFlags) watched(ctx context.Context, s *scenarios.Scenario, opts *harness.Options, show progress, stderr io.Writer) (*harness.Result, *ui, error) {
+	f.observe(s, opts, show)
+	stopMetrics, err := f.serveMetrics(s, opts, stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	page, err := f.serveUI(s, opts, interrupt, stderr)
+	if err != nil {
+		return nil, nil, errors.Join(err, stopMetrics())
+	}
+	result, err := harness.Run(ctx, s, opts)
+	page.over(result)
+	err = errors.Join(err, stopMetrics())
+	show.close(result)
+	return result, page, err
+}
+
+// observe has show told how the run goes. What nobody sees is not counted.
+func (f *runFlags) observe(s *scenarios.Scenario, opts *harness.Options, show progress) {
+	_, silent := show.(quiet)
+	if silent && f.metrics == "" && f.ui == "" {
+		return
+	}
+	opts.Live = report.NewLive(harness.RunJobs(s))
+	opts.Observe = func(harness.Progress) {}
+	if !silent {
+		counted := &running{live: opts.Live}
+		opts.Observe = func(p harness.Progress) { show.observe(counted.of(p)) }
+	}
 }
 
 // options checks the flags that the scenario has no part in.
