@@ -106,7 +106,7 @@ func writeRepetition(w *sample.Writer, job, rep uint32, devices, step int, due s
 	w.Write(closing)
 }
 
-// browser is a page in headless Chromium, without a network.
+// browser is a page in headless Chromium, without a network but this host.
 type browser struct {
 	ctx context.Context
 	url string
@@ -122,7 +122,7 @@ func newBrowser(t *testing.T) *browser {
 	path := needProgram(t, "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(filepath.Join(t.TempDir(), "chromium")),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"), chromedp.Flag("hide-scrollbars", true))
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("hide-scrollbars", true))
 	timed, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	allocator, release := chromedp.NewExecAllocator(timed, options...)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -147,7 +147,8 @@ func (b *browser) note(event any) {
 	case *runtime.EventExceptionThrown:
 		b.messages = append(b.messages, fmt.Sprintf("exception: %+v", *e.ExceptionDetails))
 	case *network.EventRequestWillBeSent:
-		if e.Request.URL != b.url && !strings.HasPrefix(e.Request.URL, "data:") {
+		own := strings.HasPrefix(b.url, "http:") && strings.HasPrefix(e.Request.URL, b.url)
+		if e.Request.URL != b.url && !own && !strings.HasPrefix(e.Request.URL, "data:") {
 			b.requests = append(b.requests, e.Request.URL)
 		}
 	}

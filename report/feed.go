@@ -180,7 +180,7 @@ func (f *Feed) job(i int, st *Standing) (Job, phase) {
 // as far as they have come.
 func (f *Feed) curves(job int, st *Standing, t *taken) []repetitionCurve {
 	f.live.mu.Lock()
-	all := slices.Clone(f.live.over[uint32(job)])
+	all := append([]repetitionCurve{}, f.live.over[uint32(job)]...) // not nil, which a page would read as null
 	f.live.mu.Unlock()
 	for key, o := range t.open {
 		if key.job != uint32(job) || slices.ContainsFunc(all, func(c repetitionCurve) bool { return c.Number == int(key.repetition)+1 }) {

@@ -39,24 +39,7 @@
         st.failed ? 'bad' : '',
       ),
     ];
-    const i = running(st);
-    if (i >= 0) {
-      const job = st.jobs[i],
-        j = s.jobs[i],
-        p = j.phases[model.response(j.phases)];
-      all.push(
-        overview.tile(
-          `${j.name}, ${job.repetition} of ${j.repetitions}`,
-          format.percent(job.done, job.targeted),
-          `${job.status}: ${format.count(job.done)} of ${format.count(job.targeted)} done`,
-        ),
-        overview.tile(
-          `Response p99, ${j.name}`,
-          format.duration(p?.p99),
-          p ? `p50 ${format.duration(p.p50)} of ${format.count(p.count)} so far` : 'nothing has ended yet',
-        ),
-      );
-    }
+    all.push(...shownJobs(st).map(i => jobTile(s.jobs[i], st.jobs[i])));
     const sum = f => s.jobs.reduce((n, j) => n + f(j), 0);
     const over = sum(j => j.targeted),
       succeeded = sum(j => j.succeeded);
@@ -74,18 +57,28 @@
         h.at && last(h.wakeP99) > 1000 ? 'bad' : '',
       ),
     );
-    return el('div', { class: 'tiles' }, all);
+    return el('div', null, el('div', { class: 'tiles' }, all));
+  }
+
+  function jobTile(j, st) {
+    const p = j.phases[model.response(j.phases)];
+    return overview.tile(
+      `Response p99, ${j.name}`,
+      format.duration(p?.p99),
+      [p && `p50 ${format.duration(p.p50)}`, `${st.repetition} of ${j.repetitions} ${st.status}`, st.targeted && `${format.percent(st.done, st.targeted)} done`]
+        .filter(Boolean)
+        .join(' · '),
+    );
   }
 
   const last = list => list[list.length - 1];
 
-  // running is the job that is told of on top: of those that go on the one
-  // with the most devices, else the last that began.
-  function running(st) {
-    const begun = st.jobs.map((j, i) => [j, i]).filter(([j]) => j.repetition > 0);
-    const going = begun.filter(([j]) => j.status !== 'done' && j.status !== 'waiting');
-    const best = (going.length ? going : begun).sort(([a], [b]) => b.targeted - a.targeted)[0];
-    return best ? best[1] : -1;
+  // shownJobs are the jobs that have a tile: four, first those that go on.
+  function shownJobs(st) {
+    const begun = st.jobs.map((_, i) => i).filter(i => st.jobs[i].repetition > 0);
+    const going = begun.filter(i => st.jobs[i].status !== 'done');
+    const over = begun.filter(i => st.jobs[i].status === 'done').reverse();
+    return [...going, ...over].slice(0, 4).sort((a, b) => a - b);
   }
 
   function ledger(data) {
@@ -114,30 +107,30 @@
   }
 
   // tabs keeps the tabs of the jobs: only what is in those that were opened changes.
-  let open = null;
+  const open = { data: null, node: null, panels: new Map() };
   function tabs(data) {
-    const s = data.summary;
-    if (!s.jobs.length) return null;
-    const make = i => {
-      const one = jobs.job(data, s.jobs[i], data.jobs[i]);
-      return s.jobs[i].phases && Object.keys(s.jobs[i].phases).length
-        ? one
-        : el('div', null, one.firstChild, el('p', { class: 'note' }, 'No execution has ended yet.'));
-    };
-    if (!open) {
-      open = { panels: new Map(), node: null };
-      open.node = dom.tabs(
-        'Jobs',
-        s.jobs.map((j, i) => ({
-          name: j.name,
-          panel: () => {
-            open.panels.set(i, el('div', null, make(i)));
-            return open.panels.get(i);
-          },
-        })),
-      );
-    } else for (const [i, panel] of open.panels) patch(panel.firstChild, make(i));
+    const all = data.summary.jobs;
+    if (!all.length) return null;
+    open.data = data;
+    for (const [i, panel] of open.panels) patch(panel.firstChild, panelOf(i));
+    open.node ??= dom.tabs(
+      'Jobs',
+      all.map((j, i) => ({
+        name: j.name,
+        panel: () => {
+          open.panels.set(i, el('div', null, panelOf(i)));
+          return open.panels.get(i);
+        },
+      })),
+    );
     return open.node;
+  }
+
+  function panelOf(i) {
+    const j = open.data.summary.jobs[i];
+    const panel = jobs.job(open.data, j, open.data.jobs[i]);
+    if (Object.keys(j.phases).length) return panel;
+    return el('div', null, panel.firstChild, el('p', { class: 'note' }, 'No execution has ended yet.'));
   }
 
   function thresholds(s) {
