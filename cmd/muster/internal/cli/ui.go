@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"time"
 
 	"muster/harness"
@@ -56,8 +58,19 @@ func (f *runFlags) serveUI(s *scenarios.Scenario, opts *harness.Options, interru
 	if token != "" {
 		token += "/"
 	}
-	fmt.Fprintf(stderr, "page on http://%s/%s\n", u.server.addr, token)
+	fmt.Fprintf(stderr, "page on http://%s/%s\n", reachable(u.server.addr), token)
 	return u, nil
+}
+
+// reachable returns what other hosts may find addr by: of all addresses of
+// this host its name.
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	name, err := os.Hostname()
+	if !ok || !tcp.IP.IsUnspecified() || err != nil {
+		return addr.String()
+	}
+	return net.JoinHostPort(name, strconv.Itoa(tcp.Port))
 }
 
 func isLoopback(addr net.Addr) bool {
