@@ -70,7 +70,8 @@ func isLoopback(host string) bool {
 
 func (p *Page) page(w http.ResponseWriter, r *http.Request) {
 	if p.folder() != "" {
-		http.Redirect(w, r, "report.html", http.StatusSeeOther)
+		w.Header().Set("Location", "report.html") // relative: http.Redirect knows nothing of a token before it
+		w.WriteHeader(http.StatusSeeOther)
 		return
 	}
 	w.Header().Set("Content-Security-Policy", policy)
@@ -103,6 +104,9 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	defer func() { p.leave(watcher, slow) }()
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
+	if send(w, control, nil) != nil {
+		return // it has gone away
+	}
 	for {
 		last := false
 		var frame []byte
