@@ -55,9 +55,6 @@ type jobBar struct {
 }
 
 func (b *jobBar) show(j *scheduler.Progress, took string) {
-	if took != "" {
-		took = "  " + took
-	}
 	b.took.Store(&took)
 	b.devices = max(b.devices, j.Targeted) // a repetition that has just begun targets nobody yet
 	b.SetTotal(max(1, b.devices*int64(j.Repetitions)), false)
@@ -76,7 +73,7 @@ func (b *bars) bar(name string, after *atomic.Pointer[string]) *mpb.Bar {
 				return *text
 			}
 			return ""
-		})),
+		}, decor.WCSyncSpaceR)),
 	)
 }
 

@@ -30,16 +30,17 @@ type standing struct {
 // runningEvery is how often a run is asked how long executions took so far.
 const runningEvery = time.Second
 
-// running asks live now and then.
+// running asks live now and then, and at each change of stage.
 type running struct {
 	live  *report.Live
 	asked time.Duration // since the run began
+	stage harness.Stage // at that time
 	last  []report.Running
 }
 
 func (r *running) of(p harness.Progress) standing {
-	if r.last == nil || p.Elapsed-r.asked >= runningEvery {
-		r.asked, r.last = p.Elapsed, r.live.Running()
+	if p.Stage != r.stage || p.Elapsed-r.asked >= runningEvery {
+		r.asked, r.stage, r.last = p.Elapsed, p.Stage, r.live.Running()
 	}
 	return standing{p, r.last}
 }

@@ -101,10 +101,21 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 		opts.StartHub = startSelf(stdio.Err, flags.verbose)
 	}
 	opts.Args = shownArgs(file, set)
-	result, page, err := flags.watched(ctx, s, opts, show, stdio.Err)
-	if page != nil {
-		defer func() { returned = errors.Join(returned, page.stop(ctx)) }()
+	work, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	w, err := flags.watch(s, opts, show, interrupt, stdio.Err)
+	if err != nil {
+		return err
 	}
+	defer func() { returned = errors.Join(returned, w.page.stop(ctx)) }()
+	result, err := harness.Run(work, s, opts)
+	err = errors.Join(err, w.over(result))
+	show.close(result)
+	return conclude(result, err, file, stdio)
+}
+
+// conclude prints what came of the run of file and returns its status.
+func conclude(result *harness.Result, err error, file string, stdio Stdio) error {
 	if result == nil || result.Report == nil {
 		return remoteStatus(err, file)
 	}
@@ -117,25 +128,32 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	return verdictStatus(result.Report.Summary.Verdict)
 }
 
-// watched runs s with everything that shows how it goes. The page, if there is
-// one, is served on after the run, until it is stopped.
-func (f *runFlags) watched(ctx context.Context, s *scenarios.Scenario, opts *harness.Options, show progress, stderr io.Writer) (*harness.Result, *ui, error) {
+// watched is what is served beside a run.
+type watched struct {
+	page        *ui
+	stopMetrics func() error
+}
+
+// watch has opts tell how the run of s goes to all who are to see it.
+// interrupt ends the run.
+func (f *runFlags) watch(s *scenarios.Scenario, opts *harness.Options, show progress, interrupt func(), stderr io.Writer) (*watched, error) {
 	f.observe(s, opts, show)
 	stopMetrics, err := f.serveMetrics(s, opts, stderr)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ctx, interrupt := context.WithCancel(ctx)
-	defer interrupt()
 	page, err := f.serveUI(s, opts, interrupt, stderr)
 	if err != nil {
-		return nil, nil, errors.Join(err, stopMetrics())
+		return nil, errors.Join(err, stopMetrics())
 	}
-	result, err := harness.Run(ctx, s, opts)
-	page.over(result)
-	err = errors.Join(err, stopMetrics())
-	show.close(result)
-	return result, page, err
+	return &watched{page, stopMetrics}, nil
+}
+
+// over tells who watches that the run is over. The page is served on, until it
+// is stopped.
+func (w *watched) over(result *harness.Result) error {
+	w.page.over(result)
+	return w.stopMetrics()
 }
 
 // observe has show told how the run goes. What nobody sees is not counted.
