@@ -56,7 +56,7 @@ peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.jso
 bench: build
 	$(GO) run ./bench -muster $(BIN)
 
-# The pictures of docs/report.md, of runs made for them. What a run comes to is no matter here: a busy machine makes it invalid.
+# The pictures of docs/report.md and docs/live.md, of runs made for them. What a run comes to is no matter here: a busy machine makes it invalid.
 SHOWN := bin/shown
 screenshots: build peers
 	rm -rf $(SHOWN)
@@ -66,7 +66,7 @@ screenshots: build peers
 	-$(BIN) run --progress none --out $(SHOWN)/b --devices 2000 --set target.embedded.jobRate=3000/s lockdoor-10k
 	$(BIN) report --compare $(SHOWN)/a $(SHOWN)/b --out $(SHOWN)/compare.html
 	mkdir -p docs/images
-	$(GO) test -tags screenshots ./peers -run TestScreenshots -count=1 -args -pages $(CURDIR)/$(SHOWN) -pictures $(CURDIR)/docs/images
+	$(GO) test -tags screenshots ./peers -run Screenshots -count=1 -args -pages $(CURDIR)/$(SHOWN) -pictures $(CURDIR)/docs/images
 
 # What muster measures against delays that it injects and logs itself: see docs/measurement.md. A minute, or more on a busy machine.
 truth:
