@@ -30,7 +30,7 @@ type standing struct {
 // runningEvery is how often a run is asked how long executions took so far.
 const runningEvery = time.Second
 
-// running asks live now and then, and at each change of stage.
+// running asks live now and then, and when something has changed.
 type running struct {
 	live  *report.Live
 	asked time.Duration // since the run began
@@ -39,7 +39,7 @@ type running struct {
 }
 
 func (r *running) of(p harness.Progress) standing {
-	if p.Stage != r.stage || p.Elapsed-r.asked >= runningEvery {
+	if p.Stage != r.stage || len(p.News) > 0 || p.Elapsed-r.asked >= runningEvery {
 		r.asked, r.stage, r.last = p.Elapsed, p.Stage, r.live.Running()
 	}
 	return standing{p, r.last}
