@@ -7,7 +7,7 @@
 // sparse histogram of each device and job that had samples, the windows of a
 // second in a few bytes a value, and the dense histograms of one job at a time.
 // WriteParquet exports the executions of such a folder. Live counts the same
-// while a run goes on, for those who watch it.
+// while a run goes on, for those who watch it, and a Feed has its curves.
 //
 // What is measured follows three rules. A moment that was not seen is absent
 // and never zero. A value that no histogram can hold, above 24 hours or
