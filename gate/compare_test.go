@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,7 +123,9 @@ func TestMetricThatDecides(t *testing.T) {
 			}
 			opts.Metric = &metric
 		}
-		got, err := gate.Compare([]*gate.Folder{m.folder(t)}, side(t, 100), opts)
+		newer := run(100)
+		prepare(newer)
+		got, err := gate.Compare([]*gate.Folder{m.folder(t)}, []*gate.Folder{newer.folder(t)}, opts)
 		if err != nil || got.Metric != want || got.MetricWhy != why {
 			t.Errorf("metric for %q: %+v, %v; want %s, %s", ask, got, err, want, why)
 		}
@@ -136,6 +139,11 @@ func TestMetricThatDecides(t *testing.T) {
 	check(threshold("jobs", "lock", "succeeded"), "", "jobs.lock.total.p99", "no threshold reads a latency of a job")
 	check(threshold("jobs", "lock", "service", "count"), "", "jobs.lock.total.p99", "no threshold reads a latency of a job")
 	check(none, "jobs['lock'].service.mean", "jobs.lock.service.mean", "as asked for")
+	ofDoors := func(m *made) {
+		m.groups(50)
+		m.summary.Thresholds = []report.Threshold{{Path: []string{"jobs", "lock", "total", "p99"}, Group: "doors"}}
+	}
+	check(ofDoors, "", "jobs.lock{group=doors}.total.p99", "the first latency of a job that a threshold reads")
 
 	fails := func(ask, want string) {
 		t.Helper()
@@ -152,7 +160,36 @@ func TestMetricThatDecides(t *testing.T) {
 	fails("jobs.open.total.p99", `no job is called "open"`)
 	fails("jobs.lock.total.p75", "no report has a value at")
 	fails("jobs.lock.succeeded", "it is a count, and a gate compares latencies")
+	fails("jobs.lock{group=doors}.total.p99", "it has no value at jobs.lock{group=doors}.total.p99")
+	fails("fleet{group=doors}.connect.p99", "no summary has a value at fleet{group=doors}.connect.p99: of groups it has jobs alone")
 	fails("jobs.lock.delivery.p99", "it has no value at jobs.lock.delivery.p99")
+}
+
+// A metric of one group compares that group, whatever the rest of the job does.
+func TestMetricOfAGroup(t *testing.T) {
+	group := func(all float64, doors ...float64) (runs []*gate.Folder) {
+		for _, ms := range doors {
+			m := run(all)
+			m.groups(ms)
+			runs = append(runs, m.folder(t))
+		}
+		return runs
+	}
+	metric, err := gate.ParseMetric("jobs.lock{group=doors}.total.p99")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, slower := group(100, 10, 10.1, 9.9, 10, 10), group(100, 20, 20.1, 19.9, 20, 20)
+	got, err := gate.Compare(base, slower, gate.Options{Metric: &metric})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Verdict != report.Regression || math.Abs(got.Ratio.Value-2) > 0.01 {
+		t.Errorf("doors that are twice as slow: %s, new/base %.3f; want a regression, 2", got.Verdict, got.Ratio.Value)
+	}
+	if !slices.ContainsFunc(got.Rows, func(r gate.Row) bool { return r.Metric == "jobs.lock.total.p99" && r.Ratio.Value == 1 }) {
+		t.Errorf("rows %+v: want the whole job's total.p99 among them, unchanged", got.Rows)
+	}
 }
 
 func TestUnlikeRunsAreRefused(t *testing.T) {

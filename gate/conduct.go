@@ -297,7 +297,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	}
 	fault := f.fault()
 	if c.metric == nil {
-		metric, err := defaultMetric(&f.Summary)
+		metric, err := defaultMetric(f)
 		switch {
 		case err == nil:
 			c.metric = &metric
@@ -307,7 +307,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	}
 	if c.metric != nil {
 		m.Wake = f.wake(*c.metric)
-		if log, ok := c.metric.log(&f.Summary); ok {
+		if log, ok := c.metric.log(f); ok {
 			m.Value = millis(log)
 		}
 	}
@@ -320,7 +320,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	case fault != "":
 		return fmt.Errorf("%s: %s", f.Dir, fault)
 	}
-	if err := c.metric.check(&f.Summary); err != nil {
+	if err := c.metric.check(f); err != nil {
 		return fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	kind := "pair"

@@ -187,6 +187,9 @@ func (g *gating) known(m *gate.Metric) error {
 	for i := range g.scenario.Jobs {
 		jobs = append(jobs, g.scenario.Jobs[i].Name)
 	}
+	if m.Group != "" && !slices.ContainsFunc(g.scenario.Fleet, func(f scenarios.Group) bool { return f.Name == m.Group }) {
+		return fmt.Errorf("metric %s: no group is called %q", m, m.Group)
+	}
 	return m.Known(jobs)
 }
 
