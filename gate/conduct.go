@@ -312,6 +312,9 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 		}
 	}
 	c.result.Runs = append(c.result.Runs, m)
+	if err := c.save(false); err != nil { // after a kill it says what was made
+		return err
+	}
 	switch {
 	case f.Summary.Verdict == report.Interrupted:
 		return errInterrupted
@@ -347,9 +350,6 @@ func (c *conductor) calibrate(ctx context.Context) error {
 			return err
 		}
 		differences = append(differences, logs[1]-logs[0])
-		if err := c.save(false); err != nil {
-			return err
-		}
 	}
 	looks, _ := stats.Looks(c.cfg.Pairs)
 	tolerance := stats.Calibrate(differences, looks[len(looks)-1])
