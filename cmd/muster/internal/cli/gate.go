@@ -283,6 +283,9 @@ func storedRuns(path string) ([]*gate.Folder, error) {
 	if err != nil || !info.IsDir() {
 		return nil, nil // it may be a program's name
 	}
+	if _, err := os.Stat(filepath.Join(path, "gate.json")); err == nil {
+		return nil, withStatus(exitUsage, fmt.Errorf("--base %s: it is the folder of a gate, with runs of both its sides; want a folder of runs of the base alone", path))
+	}
 	dirs := []string{path}
 	if _, err := os.Stat(filepath.Join(path, "run.json")); err != nil {
 		files, err := filepath.Glob(filepath.Join(escapeGlob(path), "*", "run.json"))
