@@ -154,6 +154,9 @@ func Compare(base, newer []*Folder, opts Options) (*Comparison, error) {
 	c.decide(older, later, opts, look)
 	c.inform(base, newer, opts, metric)
 	c.warn(base, newer, metric)
+	if opts.look == nil && !opts.Once {
+		c.warnOfLook(min(len(base), len(newer)))
+	}
 	return c, nil
 }
 

@@ -110,6 +110,28 @@ func TestComparisonSaysWhatItCouldHaveSeen(t *testing.T) {
 	}
 }
 
+// Whoever looks after every run errs more often than the looks' shares say.
+func TestRunsBetweenLooksAreAWarning(t *testing.T) {
+	check := func(runs int, opts gate.Options, want bool) {
+		t.Helper()
+		ms := make([]float64, runs)
+		for i := range ms {
+			ms[i] = 100 + float64(i%3)
+		}
+		got, err := gate.Compare(side(t, ms...), side(t, ms...), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(strings.Join(got.Warnings, "\n"), "none of the looks, which are at 5, 8 and 12"); warned != want {
+			t.Errorf("%d runs a side, %+v: warned %v, want %v: %q", runs, opts, warned, want, got.Warnings)
+		}
+	}
+	for runs, want := range map[int]bool{4: false, 5: false, 6: true, 7: true, 8: false, 11: true, 12: false, 13: true} {
+		check(runs, gate.Options{}, want)
+		check(runs, gate.Options{Once: true}, false)
+	}
+}
+
 func TestMetricThatDecides(t *testing.T) {
 	check := func(prepare func(*made), ask, want, why string) {
 		t.Helper()
