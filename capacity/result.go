@@ -121,11 +121,11 @@ func write(dir, name string, content func(io.Writer) error) error {
 // Markdown writes the search for people: the finding, the plot, the probes.
 func (r *Result) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Capacity of %s: %s\n\n**%s**: %s.\n\n", r.Scenario, r.Find, r.Status, r.Sentence())
+	fmt.Fprintf(&b, "# Capacity of %s: %s\n\n**%s**: %s.\n\n", escape(r.Scenario), r.Find, r.Status, escape(r.Sentence()))
 	fmt.Fprintf(&b, "Objective: `%s`. A value is `%s`; searched from %s to %s (bounded by %s), sides at most %.3g %% apart, at least %d runs each, %s in %.0f s.\n\n",
-		strings.Join(r.Objectives, "`, `"), r.Sets, r.unit(r.From), r.unit(r.To), r.Bound, 100*r.Within, r.RunsAtKnee, probes(len(r.Probes)), r.Seconds)
+		strings.Join(quotable(r.Objectives), "`, `"), r.Sets, r.unit(r.From), r.unit(r.To), r.Bound, 100*r.Within, r.RunsAtKnee, probes(len(r.Probes)), r.Seconds)
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(&b, "- Warning: %s\n", warning)
+		fmt.Fprintf(&b, "- Warning: %s\n", escape(warning))
 	}
 	if len(r.Warnings) > 0 {
 		b.WriteString("\n")
@@ -138,7 +138,7 @@ func (r *Result) Markdown(w io.Writer) error {
 			why = p.Reasons[0]
 		}
 		fmt.Fprintf(&b, "| %d | %s | %s | %s | %.1f s | [%s](%s) | %s |\n",
-			i+1, thousands(p.Value), p.Outcome, p.Text, p.Seconds, p.Dir, p.Dir, strings.ReplaceAll(why, "|", `\|`))
+			i+1, thousands(p.Value), p.Outcome, p.Text, p.Seconds, p.Dir, p.Dir, escape(why))
 	}
 	b.WriteString("\nConfidence is how sure it is that a value passes, or does not, more often than not: three of three runs are 94 %.\n")
 	if r.Status == GeneratorLimited {
@@ -146,6 +146,21 @@ func (r *Result) Markdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// escaper takes their meaning from the characters that have one in a line of
+// Markdown or in a table. Names of jobs and what a hub answered are in it.
+var escaper = strings.NewReplacer("\n", " ", `\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", "[", `\[`)
+
+func escape(s string) string { return escaper.Replace(s) }
+
+// quotable returns texts that can stand between backticks.
+func quotable(texts []string) []string {
+	var all []string
+	for _, text := range texts {
+		all = append(all, strings.NewReplacer("`", "'", "\n", " ").Replace(text))
+	}
+	return all
 }
 
 func probes(n int) string {

@@ -80,6 +80,27 @@ func TestResultFiles(t *testing.T) {
 	check("below", newHub(1, 50), capacity.BelowRange, "100 devices (0 of 3 runs, confidence 94 %)")
 }
 
+// Names of jobs and what a hub answered are text, whatever they look like.
+func TestHostileTextIsNoMarkdown(t *testing.T) {
+	const hostile = "x` [a](b) <img src=y> | *z*\n# head"
+	r := &capacity.Result{
+		Scenario: "doors", Find: "devices", Knee: capacity.Knee{Status: capacity.Stopped}, Why: hostile, Warnings: []string{hostile},
+		Objectives: []string{hostile}, Probes: []capacity.Probe{{Value: 1, Outcome: capacity.Fail, Reasons: []string{hostile}}},
+	}
+	var b strings.Builder
+	if err := r.Markdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	const escaped = "x\\` \\[a](b) &lt;img src=y> \\| \\*z\\* # head"
+	if n := strings.Count(text, escaped); n != 3 {
+		t.Errorf("%d of three texts are escaped as %s:\n%s", n, escaped, text)
+	}
+	if want := "`x' [a](b) <img src=y> | *z* # head`"; !strings.Contains(text, want) {
+		t.Errorf("the objective is not %s:\n%s", want, text)
+	}
+}
+
 func TestAResultWithoutProbes(t *testing.T) {
 	r := &capacity.Result{Scenario: "x", Find: "rate", Knee: capacity.Knee{Status: capacity.Stopped}, Why: "interrupted"}
 	if err := r.Write(t.TempDir()); err != nil || r.Sentence() != "the search was stopped: interrupted" {

@@ -128,7 +128,7 @@ func Compare(base, newer []*Folder, opts Options) (*Comparison, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	metric, err := opts.metric(&base[0].Summary)
+	metric, err := opts.metric(base[0])
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
@@ -154,14 +154,17 @@ func Compare(base, newer []*Folder, opts Options) (*Comparison, error) {
 	c.decide(older, later, opts, look)
 	c.inform(base, newer, opts, metric)
 	c.warn(base, newer, metric)
+	if opts.look == nil && !opts.Once {
+		c.warnOfLook(min(len(base), len(newer)))
+	}
 	return c, nil
 }
 
-func (o *Options) metric(s *report.Summary) (Metric, error) {
+func (o *Options) metric(f *Folder) (Metric, error) {
 	if o.Metric == nil {
-		return defaultMetric(s)
+		return defaultMetric(f)
 	}
-	return *o.Metric, o.Metric.check(s)
+	return *o.Metric, o.Metric.check(f)
 }
 
 func (o *Options) toleranceFrom() string {

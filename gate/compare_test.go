@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,28 @@ func TestComparisonSaysWhatItCouldHaveSeen(t *testing.T) {
 	}
 }
 
+// Whoever looks after every run errs more often than the looks' shares say.
+func TestRunsBetweenLooksAreAWarning(t *testing.T) {
+	check := func(runs int, opts gate.Options, want bool) {
+		t.Helper()
+		ms := make([]float64, runs)
+		for i := range ms {
+			ms[i] = 100 + float64(i%3)
+		}
+		got, err := gate.Compare(side(t, ms...), side(t, ms...), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(strings.Join(got.Warnings, "\n"), "none of the looks, which are at 5, 8 and 12"); warned != want {
+			t.Errorf("%d runs a side, %+v: warned %v, want %v: %q", runs, opts, warned, want, got.Warnings)
+		}
+	}
+	for runs, want := range map[int]bool{4: false, 5: false, 6: true, 7: true, 8: false, 11: true, 12: false, 13: true} {
+		check(runs, gate.Options{}, want)
+		check(runs, gate.Options{Once: true}, false)
+	}
+}
+
 func TestMetricThatDecides(t *testing.T) {
 	check := func(prepare func(*made), ask, want, why string) {
 		t.Helper()
@@ -122,7 +145,9 @@ func TestMetricThatDecides(t *testing.T) {
 			}
 			opts.Metric = &metric
 		}
-		got, err := gate.Compare([]*gate.Folder{m.folder(t)}, side(t, 100), opts)
+		newer := run(100)
+		prepare(newer)
+		got, err := gate.Compare([]*gate.Folder{m.folder(t)}, []*gate.Folder{newer.folder(t)}, opts)
 		if err != nil || got.Metric != want || got.MetricWhy != why {
 			t.Errorf("metric for %q: %+v, %v; want %s, %s", ask, got, err, want, why)
 		}
@@ -136,6 +161,11 @@ func TestMetricThatDecides(t *testing.T) {
 	check(threshold("jobs", "lock", "succeeded"), "", "jobs.lock.total.p99", "no threshold reads a latency of a job")
 	check(threshold("jobs", "lock", "service", "count"), "", "jobs.lock.total.p99", "no threshold reads a latency of a job")
 	check(none, "jobs['lock'].service.mean", "jobs.lock.service.mean", "as asked for")
+	ofDoors := func(m *made) {
+		m.groups(50)
+		m.summary.Thresholds = []report.Threshold{{Path: []string{"jobs", "lock", "total", "p99"}, Group: "doors"}}
+	}
+	check(ofDoors, "", "jobs.lock{group=doors}.total.p99", "the first latency of a job that a threshold reads")
 
 	fails := func(ask, want string) {
 		t.Helper()
@@ -152,7 +182,36 @@ func TestMetricThatDecides(t *testing.T) {
 	fails("jobs.open.total.p99", `no job is called "open"`)
 	fails("jobs.lock.total.p75", "no report has a value at")
 	fails("jobs.lock.succeeded", "it is a count, and a gate compares latencies")
+	fails("jobs.lock{group=doors}.total.p99", "it has no value at jobs.lock{group=doors}.total.p99")
+	fails("fleet{group=doors}.connect.p99", "no summary has a value at fleet{group=doors}.connect.p99: of groups it has jobs alone")
 	fails("jobs.lock.delivery.p99", "it has no value at jobs.lock.delivery.p99")
+}
+
+// A metric of one group compares that group, whatever the rest of the job does.
+func TestMetricOfAGroup(t *testing.T) {
+	group := func(all float64, doors ...float64) (runs []*gate.Folder) {
+		for _, ms := range doors {
+			m := run(all)
+			m.groups(ms)
+			runs = append(runs, m.folder(t))
+		}
+		return runs
+	}
+	metric, err := gate.ParseMetric("jobs.lock{group=doors}.total.p99")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, slower := group(100, 10, 10.1, 9.9, 10, 10), group(100, 20, 20.1, 19.9, 20, 20)
+	got, err := gate.Compare(base, slower, gate.Options{Metric: &metric})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Verdict != report.Regression || math.Abs(got.Ratio.Value-2) > 0.01 {
+		t.Errorf("doors that are twice as slow: %s, new/base %.3f; want a regression, 2", got.Verdict, got.Ratio.Value)
+	}
+	if !slices.ContainsFunc(got.Rows, func(r gate.Row) bool { return r.Metric == "jobs.lock.total.p99" && r.Ratio.Value == 1 }) {
+		t.Errorf("rows %+v: want the whole job's total.p99 among them, unchanged", got.Rows)
+	}
 }
 
 func TestUnlikeRunsAreRefused(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"muster/internal/stats"
 	"muster/report"
 )
 
@@ -106,6 +107,16 @@ func (c *Comparison) warn(base, newer []*Folder, metric Metric) {
 	}
 	if a, b := base[0].Header.GoVersion, newer[0].Header.GoVersion; a != b {
 		add("the two are built with %s and %s", shown(a), shown(b))
+	}
+}
+
+// warnOfLook notes that so many runs a side are between two looks, or behind the
+// last: the share of the errors that a look may spend is for one number of runs.
+func (c *Comparison) warnOfLook(runs int) {
+	if sizes := stats.Sizes(); runs > stats.Least && !slices.Contains(sizes, runs) {
+		c.Warnings = append(c.Warnings, fmt.Sprintf(
+			"%d runs a side are none of the looks, which are at %d, %d and %d: compared at other numbers too, the bounds err more often than they say; --once if the number was settled beforehand",
+			runs, sizes[0], sizes[1], sizes[2]))
 	}
 }
 

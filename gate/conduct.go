@@ -297,7 +297,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	}
 	fault := f.fault()
 	if c.metric == nil {
-		metric, err := defaultMetric(&f.Summary)
+		metric, err := defaultMetric(f)
 		switch {
 		case err == nil:
 			c.metric = &metric
@@ -307,11 +307,14 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	}
 	if c.metric != nil {
 		m.Wake = f.wake(*c.metric)
-		if log, ok := c.metric.log(&f.Summary); ok {
+		if log, ok := c.metric.log(f); ok {
 			m.Value = millis(log)
 		}
 	}
 	c.result.Runs = append(c.result.Runs, m)
+	if err := c.save(false); err != nil { // after a kill it says what was made
+		return err
+	}
 	switch {
 	case f.Summary.Verdict == report.Interrupted:
 		return errInterrupted
@@ -320,7 +323,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	case fault != "":
 		return fmt.Errorf("%s: %s", f.Dir, fault)
 	}
-	if err := c.metric.check(&f.Summary); err != nil {
+	if err := c.metric.check(f); err != nil {
 		return fmt.Errorf("%s: %w", f.Dir, err)
 	}
 	kind := "pair"
@@ -347,9 +350,6 @@ func (c *conductor) calibrate(ctx context.Context) error {
 			return err
 		}
 		differences = append(differences, logs[1]-logs[0])
-		if err := c.save(false); err != nil {
-			return err
-		}
 	}
 	looks, _ := stats.Looks(c.cfg.Pairs)
 	tolerance := stats.Calibrate(differences, looks[len(looks)-1])

@@ -181,6 +181,45 @@ func TestInterruptedGateKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+// A gate that is killed has left what it had made until then.
+func TestGateKeepsItsBookAsItGoes(t *testing.T) {
+	var kept []int
+	made := func(ms float64, dir string) { run(ms).write(t, dir) }
+	dir := filepath.Join(t.TempDir(), "gate")
+	_, err := gate.Conduct(t.Context(), gate.Config{Dir: dir, Pairs: 5, Run: func(_ context.Context, _ gate.Who, run string) error {
+		var book gate.Result
+		text, err := os.ReadFile(filepath.Join(dir, "gate.json"))
+		if err == nil {
+			err = json.Unmarshal(text, &book)
+		}
+		kept = append(kept, len(book.Runs))
+		made(100, run)
+		return err
+	}})
+	if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; err != nil || !slices.Equal(kept, want) {
+		t.Errorf("runs in gate.json as each began: %v, %v; want %v", kept, err, want)
+	}
+}
+
+// What a run or a scenario says is text, whatever it looks like.
+func TestHostileTextInAGate(t *testing.T) {
+	const hostile = "x\x1b[2J [a](b) <img src=y> # `z`\n- q"
+	broken := conduct(t, gate.Config{Pairs: 5, Run: func(context.Context, gate.Who, string) error { return errors.New(hostile) }}, nil, nil)
+	done := conduct(t, gate.Config{Pairs: 5, BaseIs: hostile, NewIs: hostile}, slower(0, 0.001), func(_ int, m *made) { m.header.Scenario = hostile })
+	for _, r := range []*gate.Result{broken.result, done.result} {
+		var text, page strings.Builder
+		if err := errors.Join(r.Text(&text), r.Markdown(&page)); err != nil {
+			t.Fatal(err)
+		}
+		if s := text.String() + page.String(); strings.Contains(s, "\x1b") || strings.Contains(s, "\n- q") {
+			t.Errorf("it has what a terminal obeys, or a line of its own:\n%q", s)
+		}
+		if s := page.String(); strings.Contains(s, "<img") || strings.Contains(s, " [a]") {
+			t.Errorf("it has markup:\n%s", s)
+		}
+	}
+}
+
 func TestGateThatCannotBeDoneIsIncomplete(t *testing.T) {
 	broken := errors.New("exit status 104: bad scenario")
 	got := conduct(t, gate.Config{Pairs: 5, Run: func(context.Context, gate.Who, string) error { return broken }}, nil, nil)

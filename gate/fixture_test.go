@@ -53,6 +53,15 @@ func run(ms float64) *made {
 	}
 }
 
+// groups makes it a run of two groups, of which the doors took so many
+// milliseconds in all.
+func (m *made) groups(doors float64) {
+	m.header.Groups = []report.Group{{Name: "doors", Devices: 50}, {Name: "lamps", Devices: 50}}
+	ms := report.Millis(doors * float64(time.Millisecond))
+	took := &report.Stats{Count: 50, Min: ms, Mean: ms, P50: ms, P90: ms, P99: ms, P999: ms, Max: ms}
+	m.summary.Jobs[0].Groups = []report.JobGroup{{Name: "doors", Targeted: 50, Phases: map[string]*report.Stats{"total": took}}}
+}
+
 // write writes the run's folder.
 func (m *made) write(t testing.TB, dir string) string {
 	t.Helper()

@@ -61,10 +61,12 @@ func hostWords(c *Comparison) string {
 	return strings.Join(words, ", ")
 }
 
+// escaper takes their meaning from the characters that have one in a line of
+// Markdown or in a table.
+var escaper = strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`, "`", "'", "[", `\[`, "#", `\#`, "~", `\~`)
+
 // escape keeps a text from being read as Markdown or HTML.
-func escape(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`, "`", "'", "\n", " ").Replace(s)
-}
+func escape(s string) string { return escaper.Replace(plain(s)) }
 
 // JSON writes the comparison for programs.
 func (c *Comparison) JSON(w io.Writer) error { return encodeJSON(w, c) }

@@ -14,20 +14,20 @@ func (r *Result) JSON(w io.Writer) error { return encodeJSON(w, r) }
 // Text writes the result for people at a terminal.
 func (r *Result) Text(w io.Writer) error {
 	if r.Comparison == nil {
-		_, err := io.WriteString(w, strings.ToUpper(r.Verdict.String())+"\n"+r.list("→ "))
+		_, err := io.WriteString(w, strings.ToUpper(r.Verdict.String())+"\n"+r.list("→ ", plain))
 		return err
 	}
 	if err := r.Comparison.Text(w); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, "\n"+strings.Join(r.steps(), "\n")+"\n")
+	_, err := io.WriteString(w, "\n"+strings.Join(plainAll(r.steps()), "\n")+"\n")
 	return err
 }
 
 // Markdown writes gate.md.
 func (r *Result) Markdown(w io.Writer) error {
 	if r.Comparison == nil {
-		_, err := io.WriteString(w, "# "+strings.ToUpper(r.Verdict.String())+"\n\n"+r.list("- "))
+		_, err := io.WriteString(w, "# "+strings.ToUpper(r.Verdict.String())+"\n\n"+r.list("- ", escape))
 		return err
 	}
 	if err := r.Comparison.Markdown(w); err != nil {
@@ -58,10 +58,10 @@ func valueWords(v report.Millis) string {
 	return short(v)
 }
 
-func (r *Result) list(mark string) string {
+func (r *Result) list(mark string, word func(string) string) string {
 	var b strings.Builder
 	for _, why := range r.Reasons {
-		b.WriteString(mark + why + "\n")
+		b.WriteString(mark + word(why) + "\n")
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"muster/internal/stats"
@@ -82,6 +83,28 @@ func digits3(v float64) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
+// plain returns s on one line and without what a terminal would obey: names of
+// jobs, and what a hub answered, may hold anything.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func plainAll(texts []string) []string {
+	var all []string
+	for _, text := range texts {
+		all = append(all, plain(text))
+	}
+	return all
+}
+
 // labels is the column at which what follows a label begins.
 const labels = 12
 
@@ -89,11 +112,11 @@ const labels = 12
 func (c *Comparison) Text(w io.Writer) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%-*s%s\n", labels, label, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-*s%s\n", labels, label, plain(fmt.Sprintf(format, args...)))
 	}
-	fmt.Fprintf(&b, "%s  %s\n", strings.ToUpper(c.Verdict.String()), c.Scenario)
+	fmt.Fprintf(&b, "%s  %s\n", strings.ToUpper(c.Verdict.String()), plain(c.Scenario))
 	for _, r := range c.Reasons {
-		fmt.Fprintf(&b, "→ %s\n", r)
+		fmt.Fprintf(&b, "→ %s\n", plain(r))
 	}
 	b.WriteByte('\n')
 	line("decides", "%s: %s", c.Metric, c.MetricWhy)
@@ -108,7 +131,7 @@ func (c *Comparison) Text(w io.Writer) error {
 	line("conditions", "base: %s", c.Base.Conditions.words())
 	line("", "new: %s", c.New.Conditions.words())
 	for _, warning := range c.Warnings {
-		fmt.Fprintf(&b, "! %s\n", warning)
+		fmt.Fprintf(&b, "! %s\n", plain(warning))
 	}
 	c.table(&b)
 	_, err := io.WriteString(w, b.String())
@@ -174,7 +197,7 @@ func (c *Comparison) table(b *strings.Builder) {
 	}
 	rows := [][5]string{{"metric", "base", "new", "new/base", "between"}}
 	for _, r := range c.Rows {
-		rows = append(rows, [5]string{r.Metric, short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio)})
+		rows = append(rows, [5]string{plain(r.Metric), short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio)})
 	}
 	var columns [5]int
 	for _, row := range rows {

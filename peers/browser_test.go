@@ -40,6 +40,8 @@ func madeRun(t *testing.T, devices int) string {
 			{Name: "label " + hostile, Type: "scheduleUpdateTwin", Via: "hub", QueryCondition: "*", Repetitions: 1},
 		},
 		Thresholds: []string{"jobs.lock.total.p99 < 9s", "jobs.lock.succeeded == 100%"}, Warnings: []string{hostile},
+		Limits:      report.Limits{Descriptors: 20_000, Ports: 28_000},
+		Calibration: &report.Calibration{RoundTrips: 3000, CPUMicros: 42.5, P50: report.Millis(60 * time.Microsecond), P99: report.Millis(time.Millisecond), Max: report.Millis(2 * time.Millisecond)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +76,7 @@ func madeRun(t *testing.T, devices int) string {
 		w.Write(h)
 		w.Write(&sample.HubStats{At: at, CPU: time.Duration(at / 5), RSS: 1e8, Connections: int64(devices)})
 	}
+	w.Write(&sample.Recording{At: 30e9, Records: 12345, Late: 7, Waited: 1500 * time.Millisecond})
 	if err := w.Close(sample.End{At: 31e9, Reason: "completed"}); err != nil {
 		t.Fatal(err)
 	}

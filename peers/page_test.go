@@ -63,7 +63,10 @@ func TestTheReportInABrowser(t *testing.T) {
 	b.inked(t, "the second job", 10)
 
 	text := value[string](t, b, `document.body.innerText`)
-	for _, want := range []string{"made " + hostile, "label " + hostile, "lamps " + hostile, "50 %: ", "where " + hostile} {
+	for _, want := range []string{
+		"made " + hostile, "label " + hostile, "lamps " + hostile, "50 %: ", "where " + hostile,
+		"in the busiest second ", "50 of 20,000", "10,000 of 28,000", "7 late, 0 dropped", "42.5\u00a0µs of CPU a round trip",
+	} {
 		if !strings.Contains(text, want) && !strings.Contains(value[string](t, b, `document.body.textContent`), want) {
 			t.Errorf("the page does not say %q", want)
 		}

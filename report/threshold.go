@@ -237,18 +237,22 @@ func (s *Stats) lookup(name string, of int64) (expr.Measure, bool) {
 	return expr.Measure{Unit: expr.Duration, Value: float64(time.Duration(d)), Samples: s.Count}, ok
 }
 
-// KnownPath returns an error if no summary has a value at path, in a run whose
-// jobs are called jobs. A value that it knows may still have no data.
-func KnownPath(path, jobs []string) error {
+// KnownPath returns an error if no summary has a value at path of a group, of
+// which "" is all, in a run whose jobs are called jobs. A value that it knows
+// may still have no data.
+func KnownPath(path []string, group string, jobs []string) error {
 	if len(path) == 0 {
 		return errors.New("a threshold reads jobs.NAME.…, fleet.… or generator.…")
 	}
-	t := &expr.Threshold{Path: path}
+	t := &expr.Threshold{Path: path, Group: group}
 	if err := known(t, jobs); err != nil {
 		return err
 	}
-	if r, _ := t.Read(nil); r.IsRate() { // known has read it
+	switch r, _ := t.Read(nil); { // known has read it
+	case r.IsRate():
 		return fmt.Errorf("no summary has a value at %s: only a threshold reads a rate", expr.FormatPath(path))
+	case group != "" && r.Of != "jobs":
+		return fmt.Errorf("no summary has a value at %s: of groups it has jobs alone", expr.FormatGroupPath(path, group))
 	}
 	return nil
 }

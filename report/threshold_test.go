@@ -25,7 +25,7 @@ func TestKnownPathsAreThoseOfAReport(t *testing.T) {
 	var try func(path []string)
 	try = func(path []string) {
 		_, found := report.Lookup(&sum, path)
-		err := report.KnownPath(path, []string{"lock"})
+		err := report.KnownPath(path, "", []string{"lock"})
 		if found != (err == nil) {
 			t.Errorf("%s: lookup finds it: %v, KnownPath() = %v", strings.Join(path, "."), found, err)
 		}

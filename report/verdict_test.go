@@ -317,6 +317,27 @@ func TestWakeLimit(t *testing.T) {
 	limit(time.Millisecond, nil)
 }
 
+// A group that is faster than the rest of its job leaves the generator less room.
+func TestWakeLimitOfAGroup(t *testing.T) {
+	took := func(p99 time.Duration) map[string]*report.Stats {
+		return map[string]*report.Stats{"total": {Count: 1, P99: report.Millis(p99)}}
+	}
+	j := &report.Job{
+		Name: "lock", Phases: took(10 * time.Second),
+		Groups: []report.JobGroup{{Name: "doors", Phases: took(50 * time.Millisecond)}, {Name: "lamps", Phases: took(10 * time.Second)}},
+	}
+	limit := func(want time.Duration, group string) {
+		t.Helper()
+		got, basis := report.WakeLimit(j, []report.Threshold{{Path: []string{"jobs", "lock", "total", "p99"}, Group: group}})
+		if time.Duration(got) != want || group != "" && !strings.Contains(basis, " of group "+group) {
+			t.Errorf("limit for %q = %v (%s), want %v", group, time.Duration(got), basis, want)
+		}
+	}
+	limit(5*time.Millisecond, "doors")
+	limit(time.Second, "lamps")
+	limit(time.Second, "")
+}
+
 func TestClockStepIsAWarningWhereTheHubsClockCounts(t *testing.T) {
 	warned := func(hubClock bool, step time.Duration) bool {
 		f := small()

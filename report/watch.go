@@ -246,18 +246,25 @@ func (j *Job) onHubClock() bool {
 
 // wakeLimit returns the wake p99 above which j's latencies cannot be trusted,
 // and where it comes from: a tenth of the p99 of the shortest phase that a threshold
-// reads; of total, or else of the shortest phase there is, if none reads any;
-// and no less than a millisecond.
+// reads, of the group that it reads; of total, or else of the shortest phase
+// there is, if none reads any; and no less than a millisecond.
 func wakeLimit(j *Job, thresholds []Threshold) (Millis, string) {
-	p99, name := j.shortest(func(p phase) bool { return reads(thresholds, j.Name, p.String()) })
-	if name == "" {
-		p99, name = j.shortest(func(p phase) bool { return p == total })
+	var s shortest
+	for i := range thresholds {
+		if t := &thresholds[i]; len(t.Path) == 4 && t.Path[0] == "jobs" && t.Path[1] == j.Name {
+			s.addRead(j, t)
+		}
 	}
-	if name == "" {
-		p99, name = j.shortest(func(phase) bool { return true })
+	if s.of == "" {
+		s.add(total.String(), j.Phases[total.String()], "")
 	}
-	if limit := p99 / wakePart; limit > wakeFloor {
-		return limit, fmt.Sprintf("%d %% of %s p99 %s", 100/wakePart, name, short(p99))
+	if s.of == "" {
+		for p := range phases {
+			s.add(p.String(), j.Phases[p.String()], "")
+		}
+	}
+	if limit := s.p99 / wakePart; limit > wakeFloor {
+		return limit, fmt.Sprintf("%d %% of %s %s", 100/wakePart, s.of, short(s.p99))
 	}
 	return wakeFloor, "the least limit"
 }
@@ -276,13 +283,29 @@ func readsPhase(thresholds []Threshold, job string) bool {
 	return false
 }
 
-// shortest returns the smallest p99 of the phases that of accepts, and which
-// phase it is of; "" if none has samples.
-func (j *Job) shortest(of func(phase) bool) (p99 Millis, name string) {
-	for p := range phases {
-		if st := j.Phases[p.String()]; st != nil && of(p) && (name == "" || st.P99 < p99) {
-			p99, name = st.P99, p.String()
+// shortest is the smallest p99 of some phases, and which that is; "" if none
+// has samples.
+type shortest struct {
+	p99 Millis
+	of  string
+}
+
+// addRead adds the phase that t reads. In a fleet of one group the job is all
+// that group's.
+func (s *shortest) addRead(j *Job, t *Threshold) {
+	if t.Group == "" || len(j.Groups) == 0 {
+		s.add(t.Path[2], j.Phases[t.Path[2]], "")
+		return
+	}
+	for i := range j.Groups {
+		if g := &j.Groups[i]; g.Name == t.Group {
+			s.add(t.Path[2], g.Phases[t.Path[2]], " of group "+g.Name)
 		}
 	}
-	return p99, name
+}
+
+func (s *shortest) add(phase string, st *Stats, whose string) {
+	if st != nil && (s.of == "" || st.P99 < s.p99) {
+		s.p99, s.of = st.P99, phase+" p99"+whose
+	}
 }

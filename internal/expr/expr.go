@@ -124,7 +124,7 @@ func (o Over) String() string {
 
 // String returns the threshold in canonical form, which parses back to it.
 func (t *Threshold) String() string {
-	text := formatPath(t.Path, t.Group) + " " + t.Op.String() + " " + t.Bound.text()
+	text := FormatGroupPath(t.Path, t.Group) + " " + t.Op.String() + " " + t.Bound.text()
 	if t.Over.Length > 0 {
 		text += " " + t.Over.String()
 	}

@@ -12,10 +12,9 @@ import (
 // parser reads a threshold from left to right. There is nothing in it that
 // could nest.
 type parser struct {
-	src     string
-	pos     int
-	group   string // that the path names
-	groupAt int    // where its brace is
+	src   string
+	pos   int
+	group string // that the path names
 }
 
 // Parse parses a threshold. The error is a *SyntaxError.
@@ -113,7 +112,7 @@ func (p *parser) selector(names []string) error {
 	if !p.accept("}") {
 		return p.unexpected("}")
 	}
-	p.group, p.groupAt = name, at
+	p.group = name
 	return nil
 }
 

@@ -5,27 +5,25 @@ import (
 	"strings"
 )
 
-// ParsePath parses what stands before the comparison of a threshold that is
-// not of one group. The error is a *SyntaxError.
-func ParsePath(s string) ([]string, error) {
+// ParsePath parses what stands before the comparison of a threshold: the path,
+// and the group that it is of, "" for none. The error is a *SyntaxError.
+func ParsePath(s string) (path []string, group string, err error) {
 	p := &parser{src: s}
-	path, err := p.path()
+	path, err = p.path()
 	switch {
 	case err != nil:
-		return nil, err
-	case p.group != "":
-		return nil, p.fail(p.groupAt, "no group may stand here")
+		return nil, "", err
 	case p.rest() != "":
-		return nil, p.unexpected("the end of the path")
+		return nil, "", p.unexpected("the end of the path")
 	}
-	return path, nil
+	return path, p.group, nil
 }
 
 // FormatPath returns a path in canonical form, which parses back to it.
-func FormatPath(path []string) string { return formatPath(path, "") }
+func FormatPath(path []string) string { return FormatGroupPath(path, "") }
 
-// formatPath writes the group, unless it is "", where it belongs.
-func formatPath(path []string, group string) string {
+// FormatGroupPath is FormatPath of one group of the fleet, of which "" is all.
+func FormatGroupPath(path []string, group string) string {
 	var b strings.Builder
 	for i, name := range path {
 		switch {

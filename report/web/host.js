@@ -171,6 +171,7 @@ const host = (() => {
             }),
           )
         : el('p', { class: 'note' }, 'The generator recorded nothing of itself.'),
+      facts(used(g)),
       judged.length
         ? table(
             'Wakes while a job’s executions were on their way',
@@ -185,6 +186,42 @@ const host = (() => {
             ]),
           )
         : null,
+    );
+  }
+
+  // used lists what the generator used of its host, how its recording went and
+  // what it costs by itself. What was not measured is left out.
+  function used(g) {
+    const of = u => u && format.count(u.used) + (u.limit ? ` of ${format.count(u.limit)}` : '');
+    const { scheduleLag: lag, samples: s, calibration: c } = g;
+    return [
+      lag && ['schedule lag', `p99 ${format.duration(lag.p99)}, max ${format.duration(lag.max)} (job ${lag.job})`],
+      g.lag && ['timer late', `p99 ${format.duration(g.lag.p99)}, max ${format.duration(g.lag.max)}`],
+      [
+        'CPU',
+        `${format.significant(g.cpuSeconds)} s` +
+          (g.peakCPU ? `, in the busiest second ${Math.round(100 * g.peakCPU)}\u00a0% of all processors` : ''),
+      ],
+      g.gcPauseP99 && ['GC pause', `p99 ${format.duration(g.gcPauseP99)}`],
+      ['open files', of(g.descriptors)],
+      ['local ports', of(g.ports)],
+      s && [
+        'samples',
+        `${format.count(s.records)}, ${format.count(s.late)} late, ${format.count(s.dropped)} dropped` +
+          (s.longestWait ? `; waited for the disk ${format.duration(s.longestWait)} at most` : ''),
+      ],
+      c && [
+        'harness alone',
+        `${format.significant(c.cpuMicros)}\u00a0µs of CPU a round trip; service p50 ${format.duration(c.p50)}, p99 ${format.duration(c.p99)}, max ${format.duration(c.max)} of ${format.count(c.roundTrips)}`,
+      ],
+    ].filter(f => f && f[1]);
+  }
+
+  function facts(list) {
+    return el(
+      'dl',
+      { class: 'facts' },
+      list.map(([k, v]) => el('div', null, el('dt', null, k), el('dd', null, v))),
     );
   }
 
@@ -213,7 +250,7 @@ const host = (() => {
     const { summary: s, run } = data,
       h = run.host,
       t = run.target;
-    const facts = [
+    const list = [
       [
         'target',
         [
@@ -253,11 +290,7 @@ const host = (() => {
     return el(
       'div',
       null,
-      el(
-        'dl',
-        { class: 'facts' },
-        facts.map(([k, v]) => el('div', null, el('dt', null, k), el('dd', null, v))),
-      ),
+      facts(list),
       data.scenarioFile ? fold('scenario.yaml, as resolved', () => el('pre', { tabindex: '0' }, data.scenarioFile)) : null,
     );
   }

@@ -116,6 +116,7 @@ func runCapacity(ctx context.Context, file string, flags *capacityFlags, stdio S
 	var fault error
 	r.Knee, r.Probes, fault = capacity.Search(timed, p.options(), p.probe)
 	r.Seconds = time.Since(r.StartedAt).Seconds()
+	r.Why = "" // what open wrote holds no more
 	if fault != nil {
 		r.Why = fault.Error()
 		if ctx.Err() != nil {

@@ -187,6 +187,9 @@ func (g *gating) known(m *gate.Metric) error {
 	for i := range g.scenario.Jobs {
 		jobs = append(jobs, g.scenario.Jobs[i].Name)
 	}
+	if m.Group != "" && !slices.ContainsFunc(g.scenario.Fleet, func(f scenarios.Group) bool { return f.Name == m.Group }) {
+		return fmt.Errorf("metric %s: no group is called %q", m, m.Group)
+	}
 	return m.Known(jobs)
 }
 
@@ -279,6 +282,9 @@ func storedRuns(path string) ([]*gate.Folder, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
 		return nil, nil // it may be a program's name
+	}
+	if _, err := os.Stat(filepath.Join(path, "gate.json")); err == nil {
+		return nil, withStatus(exitUsage, fmt.Errorf("--base %s: it is the folder of a gate, with runs of both its sides; want a folder of runs of the base alone", path))
 	}
 	dirs := []string{path}
 	if _, err := os.Stat(filepath.Join(path, "run.json")); err != nil {
