@@ -152,6 +152,7 @@ func Compare(base, newer []*Folder, opts Options) (*Comparison, error) {
 	look := opts.lookAt(min(len(base), len(newer)))
 	c.Look = Look{look.Runs, look.Tail, opts.Once}
 	c.decide(older, later, opts, look)
+	c.holdAgainst(failed(base), failed(newer))
 	c.inform(base, newer, opts, metric)
 	c.warn(base, newer, metric)
 	if opts.look == nil && !opts.Once {
@@ -278,6 +279,19 @@ func (c *Comparison) decide(older, later []float64, opts Options, look stats.Loo
 	default:
 		c.undecided(e, look)
 	}
+}
+
+// holdAgainst lets no pass stand where runs of the new side alone failed thresholds of their scenario: what is fast and wrong
+// is no better. Where all of them did, that is a regression.
+func (c *Comparison) holdAgainst(baseFailed, newFailed int) {
+	if c.Verdict != report.Pass || baseFailed > 0 || newFailed == 0 {
+		return
+	}
+	c.Verdict = report.Inconclusive
+	if newFailed == c.New.Runs {
+		c.Verdict = report.Regression
+	}
+	c.reason("%d of the %d new runs failed a threshold of the scenario, and no run of the base did", newFailed, c.New.Runs)
 }
 
 func (c *Comparison) reason(format string, args ...any) {

@@ -305,6 +305,31 @@ func TestWarnings(t *testing.T) {
 	check(func(m *made) { m.header.GoVersion = "go1.27" }, "the two are built with go1.26 and go1.27")
 }
 
+func TestNoPassForRunsThatAloneFailThresholds(t *testing.T) {
+	sideThatFails := func(n int) []*gate.Folder {
+		all := side(t, 100, 101, 99, 100.5, 99.5)
+		for _, f := range all[:n] {
+			f.Summary.Verdict = report.Fail
+		}
+		return all
+	}
+	check := func(base, newer int, want report.Verdict, reason string) {
+		t.Helper()
+		got, err := gate.Compare(sideThatFails(base), sideThatFails(newer), gate.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(got.Reasons, "\n"); got.Verdict != want || text != reason {
+			t.Errorf("Compare(%d failed, %d failed) = %s, %q; want %s, %q", base, newer, got.Verdict, text, want, reason)
+		}
+	}
+	check(0, 0, report.Pass, "")
+	check(0, 1, report.Inconclusive, "1 of the 5 new runs failed a threshold of the scenario, and no run of the base did")
+	check(0, 5, report.Regression, "5 of the 5 new runs failed a threshold of the scenario, and no run of the base did")
+	check(1, 5, report.Pass, "")
+	check(5, 0, report.Pass, "")
+}
+
 func TestFormatsAgree(t *testing.T) {
 	got, err := gate.Compare(side(t, 100, 101, 99, 100, 100), side(t, 120, 121, 119, 120, 120), gate.Options{})
 	if err != nil {

@@ -84,7 +84,7 @@ func (c *Comparison) warn(base, newer []*Folder, metric Metric) {
 	}{{"base", base, c.Base}, {"new", newer, c.New}} {
 		s := side.of
 		if n := failed(side.runs); n > 0 {
-			add("%d of the %d %s runs failed a threshold of the scenario, which is not the gate's to judge", n, s.Runs, side.name)
+			add("%d of the %d %s runs failed a threshold of the scenario", n, s.Runs, side.name)
 		}
 		if len(s.Versions) > 1 {
 			add("the %s runs are of different versions: %s", side.name, strings.Join(s.Versions, ", "))
