@@ -78,3 +78,11 @@ func DropDevice(h *Hub, id string) {
 	defer d.mu.Unlock()
 	h.store.dropDevice(d)
 }
+
+// Indexed says whether all indexes that queries have asked for are made.
+func (h *Hub) Indexed() bool {
+	return !slices.ContainsFunc(h.registry.index.tags(), func(t *indexedTag) bool { return !t.ready.Load() })
+}
+
+// IndexFrom lets the hub index tags from that many devices and modules on.
+func IndexFrom(h *Hub, n int) { h.registry.index.from = n }

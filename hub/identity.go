@@ -137,6 +137,7 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 		return errPrecondition(d.id)
 	}
 	d.gone.Store(true)
+	h.registry.index.changed(d, d.tags, nil)
 	h.store.dropDevice(d)
 	c, calls := d.conn, append(d.pending, d.waiting...)
 	d.pending, d.waiting, d.inbox = nil, nil, nil

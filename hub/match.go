@@ -3,6 +3,8 @@ package hub
 import (
 	"cmp"
 	"context"
+	"iter"
+	"math"
 	"slices"
 
 	"muster/internal/query"
@@ -12,12 +14,20 @@ import (
 type matcher struct {
 	where   *query.Condition // nil selects all
 	modules bool             // instead of devices
+	reads   parts            // of each candidate, for the condition
+	wants   parts            // of the row of a device that is selected
 	row     snapshot         // of the last one that was tried
 }
 
-func newMatcher(source query.Source, where *query.Condition) matcher {
-	return matcher{where: where, modules: source == query.Modules}
+// newMatcher returns a matcher whose rows have what these paths read, beside what the condition reads.
+func newMatcher(source query.Source, where *query.Condition, paths [][]string) matcher {
+	m := matcher{where: where, modules: source == query.Modules, reads: partsOf(where.Paths())}
+	m.wants = m.reads | partsOf(paths)
+	return m
 }
+
+// whole lets the matcher's rows have everything.
+func (m *matcher) whole() { m.wants = allParts }
 
 // exists says whether a candidate is of the matcher's kind, and not deleted.
 func (m *matcher) exists(d *device) bool { return d.isModule() == m.modules && !d.isGone() }
@@ -30,24 +40,40 @@ func (m *matcher) matches(d *device) bool {
 	return m.selects(d)
 }
 
-// selects is matches, and the device is the matcher's row afterwards: as it was when it was selected.
+// selects is matches, and the device is the matcher's row afterwards: as it was when it was selected. What the row needs and
+// the condition does not is only taken then, and the condition asked again about it.
 func (m *matcher) selects(d *device) bool {
 	if !m.exists(d) {
 		return false
 	}
-	d.snapshot(&m.row)
+	d.snapshot(&m.row, m.reads)
+	if !m.where.Match(&m.row) {
+		return false
+	}
+	if m.wants == m.reads {
+		return true
+	}
+	d.snapshot(&m.row, m.wants)
 	return m.where.Match(&m.row)
 }
 
-// candidates returns what was registered after seq and a condition could select, in order of registration. What is not of
+// candidates yields what was registered after seq and a condition could select, in order of registration. What is not of
 // the source is among them.
-func (h *Hub) candidates(source query.Source, where *query.Condition, seq uint64) []*device {
-	if where != nil {
-		if ids, ok := where.DeviceIDs(); ok {
-			return h.named(ids, source == query.Modules, seq)
-		}
+func (h *Hub) candidates(source query.Source, where *query.Condition, seq uint64) iter.Seq[*device] {
+	if where == nil {
+		return slices.Values(h.registry.after(seq))
 	}
-	return h.registry.after(seq)
+	if ids, ok := where.DeviceIDs(); ok {
+		return slices.Values(h.named(ids, source == query.Modules, seq))
+	}
+	order := h.registry.after(seq)
+	if n := h.registry.len(); n < h.registry.index.from || len(order) == 0 || order[len(order)-1].seq > math.MaxUint32 {
+		return slices.Values(order)
+	}
+	if p := h.indexed(where); p.tag != nil {
+		return p.devices(order)
+	}
+	return slices.Values(order)
 }
 
 // named returns the devices of these ids, or all their modules.
@@ -71,8 +97,8 @@ func (h *Hub) named(ids []string, modules bool, seq uint64) []*device {
 // match returns the devices that a condition selects, in order of registration. It ends early with the context.
 func (h *Hub) match(ctx context.Context, where *query.Condition) ([]*device, error) {
 	var found []*device
-	m := newMatcher(where.Source(), where)
-	for _, d := range h.candidates(where.Source(), where, 0) {
+	m := newMatcher(where.Source(), where, nil)
+	for d := range h.candidates(where.Source(), where, 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

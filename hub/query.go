@@ -54,9 +54,10 @@ func itemType(q *query.Query) string {
 // selected for: nothing changes in between.
 func (h *Hub) twins(ctx context.Context, p *page, q *query.Query) *iothub.Error {
 	last := p.start.seq
-	m := newMatcher(q.Source, q.Where)
+	m := newMatcher(q.Source, q.Where, nil)
+	m.whole()
 	var twin []byte
-	for _, d := range h.candidates(q.Source, q.Where, p.start.seq) {
+	for d := range h.candidates(q.Source, q.Where, p.start.seq) {
 		switch {
 		case p.done():
 			return nil
@@ -83,8 +84,8 @@ func (h *Hub) twins(ctx context.Context, p *page, q *query.Query) *iothub.Error 
 // values of the last group before it.
 func (h *Hub) groups(ctx context.Context, p *page, q *query.Query) *iothub.Error {
 	groups := q.Groups(p.start.key, p.size+1)
-	m := newMatcher(q.Source, q.Where)
-	for _, d := range h.candidates(q.Source, q.Where, 0) {
+	m := newMatcher(q.Source, q.Where, q.Paths())
+	for d := range h.candidates(q.Source, q.Where, 0) {
 		if h.stopped(ctx) {
 			return errClosed()
 		}

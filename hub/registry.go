@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ type registry struct {
 	shards [shardCount]shard
 	most   int    // devices and modules that there may be; 0 = any number
 	store  *Store // nil = nothing is kept
+	index  index
 
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
@@ -32,7 +34,7 @@ type shard struct {
 }
 
 func newRegistry() *registry {
-	r := &registry{seed: maphash.MakeSeed()}
+	r := &registry{seed: maphash.MakeSeed(), index: newIndex()}
 	for i := range r.shards {
 		r.shards[i].devices = make(map[string]*device)
 	}
@@ -75,6 +77,7 @@ func (r *registry) add(d *device) *iothub.Error {
 	}
 	r.seq++
 	d.seq = r.seq
+	r.index.changed(d, nil, d.tags) // before it is in the order: an index that is made then finds it there
 	r.order = append(r.order, d)
 	s.devices[d.id] = d
 	r.store.keepDevice(d) // before anybody can see it
@@ -101,21 +104,22 @@ func (r *registry) remove(d *device) bool {
 	return true
 }
 
+// len returns how many devices and modules there are.
+func (r *registry) len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.order) - r.gone
+}
+
 // after returns the devices that were registered after the one with this seq, in order. Deleted ones may be among them.
 func (r *registry) after(seq uint64) []*device {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	i, found := slices.BinarySearchFunc(r.order, seq, func(d *device, seq uint64) int {
-		switch {
-		case d.seq < seq:
-			return -1
-		case d.seq > seq:
-			return 1
-		}
-		return 0
-	})
+	i, found := slices.BinarySearchFunc(r.order, seq, compareSeq)
 	if found {
 		i++
 	}
 	return r.order[i:len(r.order):len(r.order)]
 }
+
+func compareSeq(d *device, seq uint64) int { return cmp.Compare(d.seq, seq) }

@@ -17,7 +17,7 @@ func (h *Hub) getTwin(r *request) (reply, *iothub.Error) {
 
 func (d *device) twinReply() reply {
 	var v snapshot
-	d.snapshot(&v)
+	d.snapshot(&v, allParts)
 	return reply{body: v.appendTwin(nil), etag: twinETag(v.version)}
 }
 

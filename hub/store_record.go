@@ -83,7 +83,7 @@ type keptDevice struct {
 
 func (d *device) keptLocked() keptDevice {
 	k := keptDevice{clientID: d.id, created: d.created, session: d.session}
-	d.snapshotLocked(&k.snapshot)
+	d.snapshotLocked(&k.snapshot, allParts)
 	if d.parent != nil {
 		k.parent = d.parent.seq
 	}

@@ -83,6 +83,9 @@ func (h *Hub) setTwin(d *device, p *twinPatch, version int64, tags []byte, desir
 	if d.version != version || d.gone.Load() {
 		return false
 	}
+	if p.tags != nil {
+		h.registry.index.changed(d, d.tags, tags)
+	}
 	d.tags, d.desired = tags, desired
 	d.version++
 	h.store.keepTwin(d, by)

@@ -338,7 +338,7 @@ func TestDeviceIDsAreTheOnlyOnesThatCanMatch(t *testing.T) {
 	check("tags.deviceId = 'a'", false)
 	check("tags.a = 1 AND deviceId = 'a'", true, "a")
 	check("deviceId IN ['a', 'b', 'c'] AND tags.a = 1 AND deviceId IN ['c', 'd', 'b']", true, "b", "c")
-	check("deviceId = 'a' AND deviceId = 'b'", true, []string{}...)
+	check("deviceId = 'a' AND deviceId = 'b'", true)
 	check("deviceId = 'a' OR deviceId IN ['b', 'a']", true, "a", "b")
 	check("deviceId = 'a' OR tags.a = 1", false)
 	check("(deviceId = 'a' OR deviceId = 'b') AND (tags.a = 1 OR deviceId = 'b')", true, "a", "b")

@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"encoding/json"
+	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
@@ -438,8 +439,23 @@ func TestMatchAgreesWithANaiveEvaluator(t *testing.T) {
 			if want && limited && !slices.Contains(ids, twin["deviceId"].(string)) {
 				t.Fatalf("%s matches %s, which is not one of %q", x.text, twin["deviceId"], ids)
 			}
+			if want {
+				wantsEqualities(t, c, row)
+			}
 		}
 	})
+}
+
+// wantsEqualities checks on a row that a condition matches what the condition says of it, by the hashes that an index goes by.
+func wantsEqualities(t *rapid.T, c *query.Condition, r query.Row) {
+	t.Helper()
+	seed := maphash.MakeSeed()
+	for _, e := range c.Equalities() {
+		got := r.Value(e.Path)
+		if !slices.ContainsFunc(e.Values, func(v query.Value) bool { return v.Hash(seed) == got.Hash(seed) }) {
+			t.Fatalf("%s matches %s, of which %q is none of %v", c, r, e.Path, e.Values)
+		}
+	}
 }
 
 // Whatever an expression gives can be asked for.

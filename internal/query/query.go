@@ -1,6 +1,9 @@
 package query
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Source is what a query reads.
 type Source uint8
@@ -36,6 +39,25 @@ func (q *Query) Whole() bool { return q.columns == nil }
 // the others.
 func (q *Query) Grouped() bool {
 	return len(q.groupBy) > 0 || len(q.columns) > 0 && q.columns[0].isGrouped()
+}
+
+// Paths returns the attributes that the query reads of its rows, each once, as
+// Row gets them. A query that is Whole reads more than that: all.
+func (q *Query) Paths() [][]string {
+	found := q.Where.Paths()
+	add := func(path []string) {
+		known := func(names []string) bool { return slices.Equal(names, path) }
+		if path != nil && !slices.ContainsFunc(found, known) {
+			found = append(found, slices.Clone(path))
+		}
+	}
+	for i := range q.columns {
+		add(q.columns[i].path)
+	}
+	for _, path := range q.groupBy {
+		add(path)
+	}
+	return found
 }
 
 // AppendRow appends the row that the query's list makes of a row of the
