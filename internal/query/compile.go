@@ -1,6 +1,9 @@
 package query
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // truth is the value of a condition.
 type truth uint8
@@ -56,13 +59,17 @@ func compileTest(n node) func(Row) truth {
 }
 
 func compileLogical(n *logical) func(Row) truth {
-	tests := make([]func(Row) truth, len(n.terms))
-	for i, term := range n.terms {
-		tests[i] = compileTest(term)
-	}
 	decisive, otherwise := no, yes // one false decides an AND
 	if n.or {
 		decisive, otherwise = yes, no
+	}
+	var tests []func(Row) truth
+	for terms := n.terms; len(terms) > 0; {
+		if same := comparisons(terms); len(same) > 1 {
+			tests, terms = append(tests, compileComparisons(same, decisive, otherwise)), terms[len(same):]
+			continue
+		}
+		tests, terms = append(tests, compileTest(terms[0])), terms[1:]
 	}
 	return func(r Row) truth {
 		result := otherwise
@@ -78,22 +85,68 @@ func compileLogical(n *logical) func(Row) truth {
 	}
 }
 
-// compileCompare has a shorter way for the usual case, an attribute beside a
-// constant.
-func compileCompare(n *compare) func(Row) truth {
-	left, op, right := n.left, n.op, n.right
+// against is an attribute beside a constant, the usual case.
+type against struct {
+	names []string
+	op    operator
+	want  Value
+}
+
+func againstOf(n node) (a against, ok bool) {
+	c, ok := n.(*compare)
+	if !ok {
+		return against{}, false
+	}
+	left, op, right := c.left, c.op, c.right
 	if _, ok := left.(*constant); ok {
 		left, op, right = right, op.mirrored(), left
 	}
-	attribute, ok := left.(*path)
-	if c, isConstant := right.(*constant); ok && isConstant {
-		names, want := attribute.names, c.value
+	attribute, isPath := left.(*path)
+	want, isConstant := right.(*constant)
+	if !isPath || !isConstant {
+		return against{}, false
+	}
+	return against{attribute.names, op, want.value}, true
+}
+
+// comparisons returns those that the terms begin with and that are of one
+// attribute: a range, as a rule.
+func comparisons(terms []node) (same []against) {
+	for _, term := range terms {
+		c, ok := againstOf(term)
+		if !ok || len(same) > 0 && !slices.Equal(c.names, same[0].names) {
+			break
+		}
+		same = append(same, c)
+	}
+	return same
+}
+
+// compileComparisons joins comparisons of one attribute, which is read once.
+func compileComparisons(same []against, decisive, otherwise truth) func(Row) truth {
+	return func(r Row) truth {
+		v := r.Value(same[0].names)
+		result := otherwise
+		for i := range same {
+			switch compareValues(same[i].op, &v, &same[i].want) {
+			case decisive:
+				return decisive
+			case undefined:
+				result = undefined
+			}
+		}
+		return result
+	}
+}
+
+func compileCompare(n *compare) func(Row) truth {
+	if c, ok := againstOf(n); ok {
 		return func(r Row) truth {
-			v := r.Value(names)
-			return compareValues(op, &v, &want)
+			v := r.Value(c.names)
+			return compareValues(c.op, &v, &c.want)
 		}
 	}
-	x, y := compileValue(left), compileValue(right)
+	x, y, op := compileValue(n.left), compileValue(n.right), n.op
 	return func(r Row) truth {
 		v, w := x(r), y(r)
 		return compareValues(op, &v, &w)

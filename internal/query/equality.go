@@ -60,7 +60,9 @@ func equalities(n node) []Equality {
 	case *path: // a condition by itself
 		return []Equality{{n.names, []Value{Bool(true)}}}
 	case *compare:
-		return compareEquality(n)
+		if c, ok := againstOf(n); ok && c.op == opEqual {
+			return []Equality{{c.names, []Value{c.want}}}
+		}
 	case *member:
 		if n.negated {
 			return nil
@@ -78,19 +80,6 @@ func equalities(n node) []Equality {
 		return all
 	}
 	return nil
-}
-
-func compareEquality(n *compare) []Equality {
-	attribute, value := n.left, n.right
-	if _, ok := attribute.(*constant); ok {
-		attribute, value = value, attribute
-	}
-	c, ok := value.(*constant)
-	p, isPath := attribute.(*path)
-	if !ok || !isPath || n.op != opEqual {
-		return nil
-	}
-	return []Equality{{p.names, []Value{c.value}}}
 }
 
 // either returns what is so where one of two conditions is true: of the
