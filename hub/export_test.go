@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"muster/internal/query"
 	"muster/iothub"
 )
 
@@ -86,3 +87,26 @@ func (h *Hub) Indexed() bool {
 
 // IndexFrom lets the hub index tags from that many devices and modules on.
 func IndexFrom(h *Hub, n int) { h.registry.index.from = n }
+
+// Candidates returns how many devices and modules a condition is asked about.
+func Candidates(h *Hub, target string) (n int) {
+	where, err := query.ParseTarget(target)
+	if err != nil {
+		panic(err)
+	}
+	for range h.candidates(where.Source(), where, 0) {
+		n++
+	}
+	return n
+}
+
+// IndexSize returns how many tags are indexed, and how many postings there are.
+func IndexSize(h *Hub) (tags, postings int) {
+	for _, t := range h.registry.index.tags() {
+		t.mu.RLock()
+		postings += len(t.postings)
+		t.mu.RUnlock()
+		tags++
+	}
+	return tags, postings
+}
