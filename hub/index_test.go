@@ -170,6 +170,33 @@ func TestPostingsAreBounded(t *testing.T) {
 	}
 }
 
+// Postings that are longer than what is read of them at once are merged in order, lists and bitmaps alike.
+func TestLongPostingsAreMerged(t *testing.T) {
+	indexing(t, func(t *testing.T, s *hubtest.Server) {
+		const n = 2400
+		registerMany(t, s, n, func(i int) string {
+			return fmt.Sprintf(`{"half":%d,"mixed":%d,"few":%d}`, 2*i/n, i*i%7, min(i%40, 5))
+		})
+		for _, condition := range []string{"tags.half IN [0, 1]", "tags.half IN [1, 0, 2]", "tags.mixed IN [1, 2]", "tags.mixed = 0", "tags.few IN [0, 1, 4]", "tags.few = 5"} {
+			hub.Candidates(s.Hub, condition)
+			synctest.Wait()
+			sameRows(t, s, "devices", condition, 99)
+			sameRows(t, s, "devices", condition, 10)
+		}
+		before := hub.Candidates(s.Hub, "tags.half = 0")
+		for i := range 10 {
+			rest(t, s, fmt.Sprintf("DELETE /devices/dev-%06d", 3*i), "")
+			rest(t, s, fmt.Sprintf("PATCH /twins/dev-%06d", 3*i+1), `{"tags":{"half":1}}`)
+			rest(t, s, fmt.Sprintf("PATCH /twins/dev-%06d", n-3*i-1), `{"tags":{"half":0}}`)
+		}
+		if got := hub.Candidates(s.Hub, "tags.half = 0"); got != before-10 {
+			t.Errorf("%d candidates, want %d", got, before-10)
+		}
+		sameRows(t, s, "devices", "tags.half = 0", 50)
+		sameRows(t, s, "devices", "tags.half IN [0, 1]", 50)
+	})
+}
+
 // randomTags returns tags with few values, of all kinds.
 func randomTags(r *rand.Rand) string {
 	values := []string{`"x"`, `"y"`, `"\u0078"`, `1`, `1.0`, `-0`, `0`, `true`, `false`, `null`, `{"x":1}`, `[1]`, `"` + strings.Repeat("z", 300) + `"`}
