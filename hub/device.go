@@ -47,10 +47,10 @@ type device struct {
 	subs    uint8
 	session bool // subs outlive the connection
 
-	rid     uint32    // of the last method request; goes on over connections, so that late answers find nothing
-	pending []*call   // sent, unanswered
-	waiting []*call   // for the device to connect and subscribe, or for room on its connection
-	modules []*device // in order of registration
+	rid     uint32     // of the last method request; goes on over connections, so that late answers find nothing
+	pending []*call    // sent, unanswered
+	waiting []*call    // for the device to connect and subscribe, or for room on its connection
+	modules *[]*device // in order of registration; nil = none
 }
 
 // identity is what the registry keeps about a device beside its twin.
@@ -60,7 +60,7 @@ type identity struct {
 	reason             string
 	auth               string     // how the device proves itself: iothub.AuthenticationSAS, SelfSigned or CA
 	primary, secondary iothub.Key // with SAS
-	thumbprints        [2]string  // self-signed: in hexadecimal, as they were given; "" = none
+	certificates       *[2]string // self-signed: their thumbprints; never changed in place
 	statusAt, connAt   int64      // when status and connection state changed, Unix time in ns; 0 = never
 }
 
@@ -81,6 +81,21 @@ func (i *identity) status() string {
 		return iothub.StatusDisabled
 	}
 	return iothub.StatusEnabled
+}
+
+// thumbprints returns those of the device's own certificates in hexadecimal, as they were given; "" = none.
+func (i *identity) thumbprints() [2]string {
+	if i.certificates == nil {
+		return [2]string{}
+	}
+	return *i.certificates
+}
+
+// setThumbprints keeps nothing for the many devices that have none.
+func (i *identity) setThumbprints(t [2]string) {
+	if i.certificates = nil; t != [2]string{} {
+		i.certificates = &t
+	}
 }
 
 // tag returns the identity's etag without quotes: a number in base64.
@@ -205,8 +220,8 @@ func (v *snapshot) appendTwin(dst []byte) []byte {
 	dst = appendNanos(dst, v.active)
 	dst = strconv.AppendInt(append(dst, `,"cloudToDeviceMessageCount":`...), int64(v.messages), 10)
 	dst = append(append(dst, `,"authenticationType":"`...), v.identity.auth...)
-	dst = appendThumbprint(append(dst, `","x509Thumbprint":{"primaryThumbprint":`...), v.identity.thumbprints[0])
-	dst = appendThumbprint(append(dst, `,"secondaryThumbprint":`...), v.identity.thumbprints[1])
+	dst = appendThumbprint(append(dst, `","x509Thumbprint":{"primaryThumbprint":`...), v.identity.thumbprints()[0])
+	dst = appendThumbprint(append(dst, `,"secondaryThumbprint":`...), v.identity.thumbprints()[1])
 	dst = append(dst, `},"modelId":"","version":`...)
 	dst = append(strconv.AppendInt(dst, v.version, 10), `,"tags":`...)
 	dst = append(append(dst, v.tags...), `,"properties":{"desired":`...)

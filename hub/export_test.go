@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"muster/internal/query"
 	"muster/iothub"
@@ -109,4 +110,10 @@ func IndexSize(h *Hub) (tags, postings int) {
 		tags++
 	}
 	return tags, postings
+}
+
+// DeviceSize returns the size of a device, and where what a query over tags reads of it ends.
+func DeviceSize() (size, line uintptr) {
+	var d device
+	return unsafe.Sizeof(d), unsafe.Offsetof(d.id) + unsafe.Sizeof(d.id)
 }

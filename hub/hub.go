@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/http"
@@ -82,6 +83,7 @@ type Hub struct {
 	vouchers  *x509.CertPool              // Options.DeviceCAs
 	registry  *registry
 	jobs      *jobs
+	blobs     blobs
 	timers    *timers
 	pacer     pacer
 	gate      gate
@@ -116,6 +118,7 @@ func New(opts *Options) *Hub {
 		vouchers: x509.NewCertPool(),
 		registry: newRegistry(),
 		jobs:     newJobs(),
+		blobs:    blobs{seed: maphash.MakeSeed()},
 		throttle: newThrottle(o.Tier, o.Units),
 		store:    o.Store,
 		timers:   newTimers(),

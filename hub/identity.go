@@ -22,7 +22,7 @@ func newIdentity(doc *iothub.Device, old *identity) (identity, *iothub.Error) {
 		id.reason = *doc.StatusReason
 	}
 	if old != nil {
-		id.auth, id.primary, id.secondary, id.thumbprints = old.auth, old.primary, old.secondary, old.thumbprints
+		id.auth, id.primary, id.secondary, id.certificates = old.auth, old.primary, old.secondary, old.certificates
 	}
 	return id, id.authenticateBy(doc.Authentication)
 }
@@ -54,6 +54,7 @@ func (h *Hub) newDevice(id string, doc *iothub.Device, seed *twinDocument) (*dev
 	if err := d.seed(seed, now); err != nil {
 		return nil, err
 	}
+	h.blobs.shareTwin(d)
 	return d, nil
 }
 

@@ -72,7 +72,21 @@ func (d *device) barredLocked() bool {
 func (d *device) moduleList() []*device {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.modules)
+	return slices.Clone(d.modulesLocked())
+}
+
+func (d *device) modulesLocked() []*device {
+	if d.modules == nil {
+		return nil
+	}
+	return *d.modules
+}
+
+// keepModulesLocked sets the list of modules; few devices have one.
+func (d *device) keepModulesLocked(list []*device) {
+	if d.modules = nil; len(list) > 0 {
+		d.modules = &list
+	}
 }
 
 // lookup returns the device of that id, or with a module its module.
@@ -116,13 +130,13 @@ func (d *device) adopt(m *device, r *registry) *iothub.Error {
 		return d.notFound()
 	case r.find(m.id) != nil:
 		return m.taken()
-	case len(d.modules) >= iothub.MaxModules:
+	case len(d.modulesLocked()) >= iothub.MaxModules:
 		return errTooManyModules()
 	}
 	if err := r.add(m); err != nil {
 		return err
 	}
-	d.modules = append(d.modules, m)
+	d.keepModulesLocked(append(d.modulesLocked(), m))
 	return nil
 }
 
@@ -130,8 +144,8 @@ func (d *device) adopt(m *device, r *registry) *iothub.Error {
 func (d *device) disown(m *device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if i := slices.Index(d.modules, m); i >= 0 {
-		d.modules = slices.Delete(d.modules, i, i+1)
+	if i := slices.Index(d.modulesLocked(), m); i >= 0 {
+		d.keepModulesLocked(slices.Delete(*d.modules, i, i+1))
 	}
 }
 

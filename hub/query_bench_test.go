@@ -23,8 +23,14 @@ func benchTags(i int) string {
 // registerMany creates n devices by what benchTags says, without a list of them.
 func registerMany(b testing.TB, s *hubtest.Server, n int, tags func(i int) string) {
 	b.Helper()
+	registerMore(b, s, 0, n, tags)
+}
+
+// registerMore is registerMany from a number on.
+func registerMore(b testing.TB, s *hubtest.Server, from, n int, tags func(i int) string) {
+	b.Helper()
 	entries := make([]iothub.BulkEntry, 0, iothub.MaxBulk)
-	for i := range n {
+	for i := from; i < n; i++ {
 		entries = append(entries, iothub.BulkEntry{
 			ID: fmt.Sprintf("dev-%06d", i), ImportMode: iothub.ImportCreate, Tags: json.RawMessage(tags(i)),
 		})

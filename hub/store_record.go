@@ -98,7 +98,7 @@ func (k keptDevice) Encode() ([]byte, error) {
 	return encode(deviceRecord{
 		ID: k.clientID, Parent: k.parent, Created: k.created, Active: k.active,
 		ETag: i.etag, Disabled: i.disabled, Reason: i.reason, Auth: i.auth, Primary: i.primary, Secondary: i.secondary,
-		Thumbprints: i.thumbprints, StatusAt: i.statusAt, ConnAt: i.connAt,
+		Thumbprints: i.thumbprints(), StatusAt: i.statusAt, ConnAt: i.connAt,
 		Version: k.version, Tags: k.tags, Desired: k.desired.record(), Reported: k.reported.record(),
 		Session: k.session, Subs: k.subs,
 	})
@@ -148,11 +148,12 @@ func decodeDevice(seq uint64, content []byte) (d *device, parent uint64, err err
 		id: r.ID, seq: seq, created: r.Created,
 		identity: identity{
 			etag: r.ETag, disabled: r.Disabled, reason: r.Reason, auth: r.Auth, primary: r.Primary, secondary: r.Secondary,
-			thumbprints: r.Thumbprints, statusAt: r.StatusAt, connAt: r.ConnAt,
+			statusAt: r.StatusAt, connAt: r.ConnAt,
 		},
 		tags: r.Tags, desired: r.Desired.section(), reported: r.Reported.section(), version: r.Version,
 		session: r.Session,
 	}
+	d.identity.setThumbprints(r.Thumbprints)
 	if r.Session {
 		d.subs = r.Subs
 	}

@@ -108,7 +108,7 @@ func (f *found) loadDevice(seq uint64, content []byte) error {
 		if !strings.HasPrefix(d.id, d.parent.id+"/") {
 			return fmt.Errorf("module %s is not one of device %s", d.id, d.parent.id)
 		}
-		d.parent.modules = append(d.parent.modules, d)
+		d.parent.keepModulesLocked(append(d.parent.modulesLocked(), d)) // nobody else knows it
 	}
 	f.devices, f.bySeq[seq] = append(f.devices, d), d
 	return nil
@@ -165,6 +165,7 @@ func (s *Store) adopt(h *Hub, ownerKey iothub.Key) {
 	for _, d := range f.devices {
 		d.rid = rid
 		etag = max(etag, d.identity.etag)
+		h.blobs.shareTwin(d)
 		h.registry.restore(d)
 	}
 	for _, m := range f.orphans {

@@ -70,6 +70,12 @@ func (h *Hub) patchTwin(d *device, p *twinPatch, etag string, by *execution) *io
 		if err != nil {
 			return errArgument(err.Error())
 		}
+		if p.tags != nil {
+			tags = h.blobs.share(tags)
+		}
+		if p.desired != nil {
+			desired.doc = h.blobs.share(desired.doc)
+		}
 		if h.setTwin(d, p, version, tags, desired, by) {
 			return nil
 		}

@@ -25,16 +25,17 @@ func (id *identity) authenticateBy(a *iothub.Authentication) *iothub.Error {
 	}
 	id.auth = auth
 	if auth == iothub.AuthenticationSAS {
-		id.thumbprints = [2]string{}
+		id.certificates = nil
 		takeKey(&id.primary, a.SymmetricKey.Primary)
 		takeKey(&id.secondary, a.SymmetricKey.Secondary)
 		return nil
 	}
 	id.primary, id.secondary = nil, nil
 	if auth == iothub.AuthenticationCA {
-		id.thumbprints = [2]string{}
+		id.certificates = nil
 		return nil
 	}
+	thumbprints := id.thumbprints()
 	for i, given := range []*string{a.X509Thumbprint.Primary, a.X509Thumbprint.Secondary} {
 		if given == nil {
 			continue
@@ -42,9 +43,9 @@ func (id *identity) authenticateBy(a *iothub.Authentication) *iothub.Error {
 		if *given != "" && !isThumbprint(*given) {
 			return errArgument("A thumbprint must be the SHA-1 or SHA-256 of a certificate in hexadecimal.")
 		}
-		id.thumbprints[i] = *given
+		thumbprints[i] = *given
 	}
-	if id.thumbprints == [2]string{} {
+	if id.setThumbprints(thumbprints); id.certificates == nil {
 		return errArgument("Authentication of type selfSigned needs a thumbprint.")
 	}
 	return nil
@@ -91,8 +92,8 @@ func (id *identity) authentication() *iothub.Authentication {
 		Type:         id.auth,
 	}
 	for i, shown := range []**string{&a.X509Thumbprint.Primary, &a.X509Thumbprint.Secondary} {
-		if id.thumbprints[i] != "" {
-			*shown = new(id.thumbprints[i])
+		if t := id.thumbprints()[i]; t != "" {
+			*shown = new(t)
 		}
 	}
 	return a
@@ -118,7 +119,7 @@ func (h *Hub) checkCertificate(d *device, peer net.Conn, now time.Time) string {
 		return "neither password nor certificate"
 	}
 	d.mu.Lock()
-	disabled, auth, thumbprints := d.identity.disabled, d.identity.auth, d.identity.thumbprints
+	disabled, auth, thumbprints := d.identity.disabled, d.identity.auth, d.identity.thumbprints()
 	d.mu.Unlock()
 	leaf := shown[0]
 	switch {
