@@ -25,9 +25,10 @@ const (
 // device is one identity with its twin, its MQTT session and the direct methods on their way to it: that of a device, or
 // of a module (module.go).
 type device struct {
-	// What a query over all twins reads comes first, in one cache line (TestQueriesReadOneLine).
+	// What a query about tags reads comes first, in one cache line (TestQueriesReadOneLine); what one about connections reads
+	// beside the identity in the second.
 	gone   atomic.Bool // deleted; set under mu
-	mu     sync.Mutex  // guards the fields below but id, parent, seq, created, active and telemetry; a conn's or the timers' lock may be taken inside
+	mu     sync.Mutex  // guards what changes below, but active; a conn's or the timers' lock may be taken inside
 	parent *device     // of a module: its device; nil for a device
 	tags   []byte      // a JSON object, replaced and never changed
 	id     string      // of a module: its client id
@@ -36,18 +37,17 @@ type device struct {
 	created   int64        // Unix time in ns
 	active    atomic.Int64 // when the device last did something, Unix time in ns
 	telemetry atomic.Pointer[telemetry]
+	version   int64  // of tags and desired together; the twin's etag is made of it
+	conn      *conn  // nil = offline
+	inbox     *inbox // nil until a message was sent to the device
+	subs      uint8
+	session   bool   // subs outlive the connection
+	rid       uint32 // of the last method request; goes on over connections, so that late answers find nothing
 
+	identity identity
 	desired  section
 	reported section
-	version  int64 // of tags and desired together; the twin's etag is made of it
-	identity identity
 
-	conn    *conn  // nil = offline
-	inbox   *inbox // nil until a message was sent to the device
-	subs    uint8
-	session bool // subs outlive the connection
-
-	rid     uint32     // of the last method request; goes on over connections, so that late answers find nothing
 	pending []*call    // sent, unanswered
 	waiting []*call    // for the device to connect and subscribe, or for room on its connection
 	modules *[]*device // in order of registration; nil = none

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"sync"
@@ -38,6 +39,7 @@ type job struct {
 	rows    []row // one a device, in order of registration, once the condition is evaluated; never moved or shortened
 	mark    int   // with a store: rows below it may have been dispatched
 	count   jobCounts
+	last    outcome            // of a row: most others are equal to it
 	stop    context.CancelFunc // ends dispatching
 }
 
@@ -67,7 +69,44 @@ type row struct {
 	status     rowStatus
 	start, end int64 // when it was dispatched and when it ended, Unix time in ns; 0 = not yet
 	call       *call // while a method runs
-	result     callResult
+	outcome          // once it ended
+}
+
+// outcome is how a row ended. Rows of a job that ended alike share what they have: a million answers are few as a rule.
+type outcome struct {
+	err    *iothub.Error
+	answer *answer // to a method
+}
+
+// answer is what a device said. It never changes.
+type answer struct {
+	status  int
+	payload []byte
+}
+
+func (o outcome) result() callResult {
+	r := callResult{err: o.err}
+	if o.answer != nil {
+		r.status, r.payload = o.answer.status, o.answer.payload
+	}
+	return r
+}
+
+// sharedLocked returns a result as an outcome, which is the last one as far as that is equal.
+func (j *job) sharedLocked(r callResult) (o outcome) {
+	if e, last := r.err, j.last.err; e != nil {
+		if last == nil || last.Code != e.Code || last.StatusCode != e.StatusCode || last.Name != e.Name || last.Message != e.Message {
+			j.last.err = e
+		}
+		o.err = j.last.err
+	}
+	if last := j.last.answer; r.payload != nil {
+		if last == nil || last.status != r.status || !bytes.Equal(last.payload, r.payload) {
+			j.last.answer = &answer{r.status, r.payload}
+		}
+		o.answer = j.last.answer
+	}
+	return o
 }
 
 type rowStatus uint8
@@ -163,8 +202,8 @@ func (j *job) dispatchAll(ctx context.Context) {
 	defer j.hub.pacer.leave()
 	var err error
 	var ahead marker
-	calls := make([]call, len(j.rows)) // one block for all; released with the last row
-	for i := range calls {
+	var calls []call // the rest of a block, which is released with the last of its rows
+	for i, n := 0, len(j.rows); i < n; i++ {
 		if j.restored && !j.isPending(i) {
 			continue
 		}
@@ -177,7 +216,15 @@ func (j *job) dispatchAll(ctx context.Context) {
 		if j.hub.store != nil && ahead.pass(j, i) != nil {
 			return
 		}
-		j.dispatch(i, &calls[i])
+		if j.spec.method == nil {
+			j.dispatch(i, nil)
+			continue
+		}
+		if len(calls) == 0 {
+			calls = make([]call, min(n-i, callBlock))
+		}
+		j.dispatch(i, &calls[0])
+		calls = calls[1:]
 	}
 }
 
@@ -236,7 +283,10 @@ func (j *job) enroll(devices []*device) bool {
 	return true
 }
 
-// dispatch begins one execution.
+// callBlock is how many calls are made at once. What is left of a job whose answers came is a block a straggler.
+const callBlock = 256
+
+// dispatch begins one execution; c is for a method's call.
 func (j *job) dispatch(i int, c *call) {
 	j.mu.Lock()
 	r := &j.rows[i]
@@ -294,7 +344,7 @@ func (j *job) endLocked(i int, result callResult, now time.Time) bool {
 		j.hub.store.keepRow(j, i) // what ended it counts, and not that it was applied
 		return false
 	}
-	r.end, r.result, r.call = now.UnixNano(), result, nil
+	r.end, r.outcome, r.call = now.UnixNano(), j.sharedLocked(result), nil
 	if result.err != nil {
 		r.status = rowFailed
 		j.count.failed++

@@ -168,12 +168,12 @@ func (r *jobRow) append(dst []byte) []byte {
 	dst = appendNanos(append(dst, `,"lastUpdatedDateTimeUtc":`...), r.updated())
 	switch {
 	case r.row.status == rowFailed:
-		dst = append(append(dst, `,"error":{"code":"`...), r.row.result.err.Name...)
-		dst = appendString(append(dst, `","description":`...), r.row.result.err.Message)
+		dst = append(append(dst, `,"error":{"code":"`...), r.row.err.Name...)
+		dst = appendString(append(dst, `","description":`...), r.row.err.Message)
 		dst = append(dst, '}')
 	case r.row.status == rowCompleted && r.job.spec.method != nil:
 		dst = append(dst, `,"outcome":{"deviceMethodResponse":`...)
-		dst = append(appendMethodResult(dst, r.row.result), '}')
+		dst = append(appendMethodResult(dst, r.row.result()), '}')
 	}
 	return append(dst, '}')
 }

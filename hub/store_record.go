@@ -299,11 +299,11 @@ type keptRow row
 
 func (k keptRow) Encode() ([]byte, error) {
 	r := rowRecord{Seq: k.dev.seq, Device: k.dev.id, Status: k.status, Start: k.start, End: k.end}
-	if err := k.result.err; err != nil {
+	if err := k.err; err != nil {
 		r.Error = &errorRecord{err.Code, err.StatusCode, err.Name, err.Message}
 	}
-	if k.result.payload != nil {
-		r.Answer, r.Payload = k.result.status, new(string(k.result.payload))
+	if k.answer != nil {
+		r.Answer, r.Payload = k.answer.status, new(string(k.answer.payload))
 	}
 	return json.Marshal(r)
 }
@@ -345,10 +345,10 @@ func (j *job) decodeRow(content []byte, deviceOf func(seq uint64, id string) *de
 	}
 	read := row{dev: deviceOf(r.Seq, r.Device), status: r.Status, start: r.Start, end: r.End}
 	if failed {
-		read.result.err = &iothub.Error{StatusCode: r.Error.Status, Code: r.Error.Code, Name: r.Error.Name, Message: r.Error.Message}
+		read.err = &iothub.Error{StatusCode: r.Error.Status, Code: r.Error.Code, Name: r.Error.Name, Message: r.Error.Message}
 	}
 	if r.Payload != nil {
-		read.result.status, read.result.payload = r.Answer, []byte(*r.Payload)
+		read.answer = &answer{r.Answer, []byte(*r.Payload)}
 	}
 	return read, nil
 }
