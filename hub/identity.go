@@ -102,7 +102,11 @@ func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 		return err
 	}
 	d.mu.Lock()
-	if d.identity.etag != old.etag { // somebody was faster
+	switch { // somebody was faster
+	case d.gone.Load():
+		d.mu.Unlock()
+		return d.notFound()
+	case d.identity.etag != old.etag:
 		d.mu.Unlock()
 		return errPrecondition(d.id)
 	}
@@ -111,6 +115,7 @@ func (h *Hub) update(d *device, doc *iothub.Device, etag string) *iothub.Error {
 	if ident.disabled != d.identity.disabled {
 		ident.statusAt = time.Now().UnixNano()
 	}
+	h.registry.tally.switched(d, ident.disabled)
 	d.identity = ident
 	h.store.keepDevice(d)
 	c := d.conn
@@ -139,6 +144,7 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 	}
 	d.gone.Store(true)
 	h.registry.index.changed(d, d.tags, nil)
+	h.registry.tally.count(d, -1)
 	h.store.dropDevice(d)
 	c, calls := d.conn, append(d.pending, d.waiting...)
 	d.pending, d.waiting, d.inbox = nil, nil, nil

@@ -232,7 +232,7 @@ func TestIndexesFindWhatScansFind(t *testing.T) {
 					case 5:
 						rest(t, s, "PATCH /twins/"+name()+"/modules/m", randomTags(r))
 					case 6:
-						rest(t, s, "PUT /devices/"+name(), `{"status":"disabled"}`, "If-Match", "*")
+						rest(t, s, "PUT /devices/"+name(), fmt.Sprintf(`{"status":%q}`, []string{"disabled", "enabled"}[r.IntN(2)]), "If-Match", "*")
 					default:
 						rest(t, s, "PATCH /twins/"+name(), randomTags(r))
 					}
@@ -245,11 +245,24 @@ func TestIndexesFindWhatScansFind(t *testing.T) {
 					sameRows(t, s, "devices", condition, 5)
 					sameRows(t, s, "devices.modules", condition, 5)
 				}
+				wantsStatistics(t, s)
 				if n, _ := hub.IndexSize(s.Hub); n < 5 {
 					t.Errorf("only %d tags are indexed", n)
 				}
 			})
 		})
+	}
+}
+
+// wantsStatistics checks the numbers that the hub keeps against those that it counts.
+func wantsStatistics(t testing.TB, s *hubtest.Server) {
+	t.Helper()
+	count := func(condition string) int {
+		return len(pages(t, s, "SELECT deviceId FROM devices WHERE "+condition, 100))
+	}
+	want := iothub.DeviceStatistics{Total: count("IS_DEFINED(deviceId)"), Enabled: count("status = 'enabled'"), Disabled: count("status = 'disabled'")}
+	if got := ok[iothub.DeviceStatistics](t, s, "GET /statistics/devices", ""); got != want || want.Disabled == 0 || want.Enabled == 0 {
+		t.Errorf("statistics %+v, want %+v", got, want)
 	}
 }
 

@@ -21,6 +21,7 @@ type registry struct {
 	most   int    // devices and modules that there may be; 0 = any number
 	store  *Store // nil = nothing is kept
 	index  index
+	tally  tally
 
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
@@ -79,9 +80,49 @@ func (r *registry) add(d *device) *iothub.Error {
 	d.seq = r.seq
 	r.index.changed(d, nil, d.tags) // before it is in the order: an index that is made then finds it there
 	r.order = append(r.order, d)
+	r.tally.count(d, 1)
 	s.devices[d.id] = d
 	r.store.keepDevice(d) // before anybody can see it
 	return nil
+}
+
+// tally is how many devices there are, modules not counted.
+type tally struct {
+	mu              sync.Mutex // guards both; taken under devices' locks, and takes no other
+	total, disabled int
+}
+
+// count counts a device in, by 1, or out, by -1. Its caller has the device's lock, or nobody knows it yet.
+func (t *tally) count(d *device, n int) {
+	if d.isModule() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total += n
+	if d.identity.disabled {
+		t.disabled += n
+	}
+}
+
+// switched counts a device whose status is about to be set; its caller has the device's lock.
+func (t *tally) switched(d *device, disabled bool) {
+	if d.isModule() || d.identity.disabled == disabled {
+		return
+	}
+	n := -1
+	if disabled {
+		n = 1
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.disabled += n
+}
+
+func (t *tally) statistics() iothub.DeviceStatistics {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return iothub.DeviceStatistics{Total: t.total, Enabled: t.total - t.disabled, Disabled: t.disabled}
 }
 
 // remove takes a device out, which its caller has marked as gone; it reports false if it was out already.

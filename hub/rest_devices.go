@@ -81,23 +81,7 @@ func (h *Hub) deleteDevice(r *request) (reply, *iothub.Error) {
 }
 
 func (h *Hub) deviceStatistics(*request) (reply, *iothub.Error) {
-	var s iothub.DeviceStatistics
-	for _, d := range h.registry.after(0) {
-		if d.isModule() {
-			continue
-		}
-		d.mu.Lock()
-		switch {
-		case d.gone.Load():
-		case d.identity.disabled:
-			s.Disabled++
-		default:
-			s.Enabled++
-		}
-		d.mu.Unlock()
-	}
-	s.Total = s.Enabled + s.Disabled
-	return jsonReply(s)
+	return jsonReply(h.registry.tally.statistics())
 }
 
 func (h *Hub) serviceStatistics(*request) (reply, *iothub.Error) {

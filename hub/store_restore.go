@@ -203,6 +203,7 @@ func (s *Store) adoptPolicies(h *Hub, ownerKey iothub.Key) {
 func (r *registry) restore(d *device) {
 	r.shard(d.id).devices[d.id] = d
 	r.order = append(r.order, d)
+	r.tally.count(d, 1)
 	r.seq = d.seq
 }
 
