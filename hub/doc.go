@@ -10,8 +10,10 @@
 // end with the hub, unless it has a Store, which keeps all but messages in a folder; its certificate authority (CA) can be kept too
 // (OpenCA).
 //
-// Queries and jobs go through the devices, or the modules, in the order of their registration. Time stamps are the wall clock's at the moment
-// that they name: a job's row begins when its request is handed to the connection, or its twin is changed.
+// Queries and jobs go through the devices, or the modules, in the order of their registration. Where there are many, tags
+// that are asked for by their value are indexed, which changes nothing but the time that it takes. Time stamps are the wall
+// clock's at the moment that they name: a job's row begins when its request is handed to the connection, or its twin is
+// changed.
 //
 // # Concurrency
 //

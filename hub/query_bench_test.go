@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"muster/hub/hubtest"
 	"muster/iothub"
@@ -93,8 +94,10 @@ func BenchmarkQuery(b *testing.B) {
 		{"one", "SELECT * FROM devices WHERE deviceId = 'dev-077777'", 1},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
+			begun := time.Now()
 			queryPage(b, s, bench.sql, 100, "")
 			settle(b, s)
+			b.Logf("first answer and what it indexes: %v", time.Since(begun))
 			benchQuery(b, s, bench.sql, bench.rows)
 		})
 	}
