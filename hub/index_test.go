@@ -150,7 +150,7 @@ func TestIndexesAreFew(t *testing.T) {
 
 // A tag that is another for each device takes a bounded number of postings.
 func TestPostingsAreBounded(t *testing.T) {
-	const n, slots = 100_000, 1 << 16
+	const n, slots = 80_000, 1 << 16
 	s := hubtest.Start(t, nil)
 	registerMany(t, s, n, func(i int) string { return fmt.Sprintf(`{"serial":"s-%d","same":1}`, i) })
 	for range 2 {
