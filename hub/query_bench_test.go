@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"muster/hub"
 	"muster/hub/hubtest"
 	"muster/iothub"
 )
@@ -114,5 +115,30 @@ func settle(b testing.TB, s *hubtest.Server) {
 			b.Fatal("the index is not made")
 		}
 		runtime.Gosched()
+	}
+}
+
+// BenchmarkIndexedTags changes the tags of 10,000 devices by a job, with none of them indexed and with three that change.
+func BenchmarkIndexedTags(b *testing.B) {
+	for _, indexes := range []int{0, 3} {
+		b.Run(fmt.Sprint(indexes), func(b *testing.B) {
+			s := hubtest.Start(b, nil)
+			registerMany(b, s, benchFleet, benchTags)
+			hub.IndexFrom(s.Hub, 0)
+			for _, tag := range []string{"a", "b", "c"}[:indexes] {
+				queryPage(b, s, "SELECT * FROM devices WHERE tags."+tag+" = 1", 1, "")
+			}
+			settle(b, s)
+			n := 0
+			for b.Loop() {
+				n++
+				id := fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), n)
+				rest(b, s, "PUT /jobs/v2/"+id, twinJob("*", fmt.Sprintf(`"tags":{"a":%d,"b":%d,"c":%d}`, n%2, n%3, n)))
+				for job(b, s, id).Status != iothub.JobCompleted {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n)/benchFleet, "ns/twin")
+		})
 	}
 }
