@@ -1,9 +1,11 @@
 package device
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,8 +143,10 @@ func (s *session) close(grace time.Duration) {
 	waiting.Wait()
 }
 
-// receive handles one message.
+// receive handles one message. What it is lent is copied, since the program's
+// handlers may keep what they are given.
 func (s *session) receive(topic string, payload []byte) {
+	topic, payload = strings.Clone(topic), bytes.Clone(payload)
 	if !s.enter() {
 		return
 	}

@@ -111,8 +111,9 @@ type Connect struct {
 // Observer is told what happens to devices. Its calls come from many goroutines
 // and must not block.
 type Observer interface {
-	// Received tells of a method call or a desired notification. The ticket
-	// that it returns names the execution in the other calls; 0 is none.
+	// Received tells of a method call or a desired notification, whose payload
+	// must be copied to be kept. The ticket that it returns names the execution
+	// in the other calls; 0 is none.
 	Received(r sample.Receipt) (ticket uint64)
 	// Answered tells that the method's reply, or the reported PATCH, was
 	// written, and when its write began.

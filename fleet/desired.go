@@ -36,7 +36,7 @@ func (s *session) notified(t iothub.Topic, payload []byte, at sample.Moment) {
 		Device: s.device, Kind: sample.DesiredReceipt, Payload: patch, At: at,
 	})
 	if g, _ := f.group(s.device); g.EchoDesired {
-		s.echo(ticket, version, patch)
+		s.echo(ticket, version, bytes.Clone(patch)) // which the session keeps
 	} else {
 		f.cfg.Observer.Finished(ticket, at) // there is nothing else to do
 	}

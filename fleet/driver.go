@@ -20,6 +20,9 @@ func Dialing(ctx context.Context) string {
 	return id
 }
 
+// AckTimeout is how long a driver waits for an acknowledgement at most.
+const AckTimeout = time.Minute
+
 // Driver is the MQTT client code under a connection. It is safe for concurrent
 // use.
 type Driver interface {
@@ -39,8 +42,10 @@ type Session struct {
 	CleanSession bool
 	KeepAlive    time.Duration // rounded up to whole seconds; 0: no pings
 
-	// OnMessage is called for each PUBLISH, in a goroutine of its own, so it may
-	// block and use the Conn. The payload is its to keep and to change.
+	// OnMessage is called for each PUBLISH, apart from all others, so it may block
+	// and use the Conn. Topic and payload are lent: it may change the payload, but
+	// must copy what it keeps of either, parts of the topic's text too, as they are
+	// used for other messages once it has returned.
 	OnMessage func(topic string, payload []byte)
 	// OnLost is called once if an accepted connection ends by itself, possibly
 	// before Dial has returned it, and not after Close. The Conn is of no use any
@@ -57,11 +62,11 @@ func (s Session) GoString() string { return s.String() }
 // Conn is one MQTT connection. It is safe for concurrent use.
 type Conn interface {
 	// Publish sends a message. It returns once the message was written (QoS 0)
-	// or acknowledged (QoS 1), or with an error when that cannot happen any more
-	// or ctx ended. The payload must not be changed afterwards.
+	// or acknowledged (QoS 1), or with an error when that cannot happen any more,
+	// ctx ended or AckTimeout is over. The payload must not be changed afterwards.
 	Publish(ctx context.Context, topic string, payload []byte, qos byte) error
 	// Subscribe asks for all filters at QoS 0 in one packet and returns once all
-	// were granted.
+	// were granted, or with an error as Publish does.
 	Subscribe(ctx context.Context, filters ...string) error
 	// Close disconnects and returns once nothing of the connection is left, in
 	// bounded time even if the peer is silent. Closing again does nothing.

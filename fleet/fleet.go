@@ -55,6 +55,7 @@ type group struct {
 // method is a Method with what its draws need.
 type method struct {
 	Method
+	name   string
 	stream uint64
 	place  int // among its group's methods
 }
@@ -118,7 +119,7 @@ func New(cfg Config) (*Fleet, error) {
 func newGroup(g Group, first uint32, calls int) group {
 	resolved := group{Group: g, first: first, calls: calls, methods: make(map[string]*method, len(g.Methods))}
 	for name, m := range g.Methods {
-		resolved.methods[name] = &method{Method: m.resolved(), stream: methodStream(name), place: len(resolved.methods)}
+		resolved.methods[name] = &method{Method: m.resolved(), name: name, stream: methodStream(name), place: len(resolved.methods)}
 	}
 	return resolved
 }

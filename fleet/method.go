@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"strings"
+
 	"muster/internal/sample"
 	"muster/iothub"
 )
@@ -13,11 +15,15 @@ const statusNoMethod = 404
 func (s *session) call(t iothub.Topic, payload []byte, at sample.Moment) {
 	f := s.fleet
 	f.counts.methods.Add(1)
-	ticket := f.cfg.Observer.Received(sample.Receipt{
-		Device: s.device, Kind: sample.MethodReceipt, Name: t.Method, Payload: payload, At: at,
-	})
 	g, vars := f.group(s.device)
 	m, ok := g.methods[t.Method]
+	receipt := sample.Receipt{Device: s.device, Kind: sample.MethodReceipt, Payload: payload, At: at}
+	if ok {
+		receipt.Name = m.name
+	} else {
+		receipt.Name = strings.Clone(t.Method) // the topic is only lent
+	}
+	ticket := f.cfg.Observer.Received(receipt)
 	if !ok {
 		f.counts.unhandled.Add(1)
 		s.answer(t.RequestID, ticket, statusNoMethod, nil)

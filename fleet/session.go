@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -297,6 +298,7 @@ func (s *session) expect() (rid string, answer <-chan response) {
 // answered hands a response to the request that waits for it, if one does.
 func (s *session) answered(rid string, r response) {
 	if waiter := s.take(rid); waiter != nil {
+		r.payload = bytes.Clone(r.payload) // it is lent to the handler of the message alone
 		waiter <- r
 	}
 }

@@ -35,6 +35,7 @@ func TestDriver(t *testing.T, driver fleet.Driver) {
 		{"publish at QoS 1 returns once acknowledged", publishAcknowledged},
 		{"publish ends with its context", publishEnds},
 		{"publish ends with its connection", publishLost},
+		{"an acknowledgement that does not come is an error", noAck},
 		{"publish after a loss or close is an error", publishAfter},
 		{"publishes side by side arrive whole", publishMany},
 		{"large messages pass both ways", largeMessages},

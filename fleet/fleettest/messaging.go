@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -129,6 +130,23 @@ func publishLost(k *kit) {
 	}
 }
 
+func noAck(k *kit) {
+	conn, peer := k.connect(k.session())
+	result := k.begin(func() error { return conn.Publish(k.ctx, "t", []byte("x"), 1) })
+	peer.WantPublish()
+	k.within("Publish", func() {
+		if err := <-result; err == nil {
+			k.Error("Publish that is not acknowledged returned no error")
+		}
+	})
+	k.within("Subscribe", func() {
+		if err := k.subscribe(k.ctx, conn, peer, func(mqtt.Subscribe) {}); err == nil {
+			k.Error("Subscribe that is not acknowledged returned no error")
+		}
+	})
+	k.wantLost(0)
+}
+
 func publishAfter(k *kit) {
 	after := map[string]func(conn fleet.Conn, peer *Peer){
 		"loss":  func(_ fleet.Conn, peer *Peer) { _ = peer.Close() },
@@ -181,7 +199,7 @@ type message struct {
 func (k *kit) listen() (fleet.Session, chan message) {
 	messages := make(chan message, 16)
 	s := k.session()
-	s.OnMessage = func(topic string, payload []byte) { messages <- message{topic, string(payload)} }
+	s.OnMessage = func(topic string, payload []byte) { messages <- message{strings.Clone(topic), string(payload)} }
 	return s, messages
 }
 

@@ -45,6 +45,7 @@ var (
 	dialer  = &net.Dialer{}
 
 	errClosed = errors.New("connection is closed")
+	errNoAck  = errors.New("no acknowledgement in time")
 )
 
 // Driver is a fleet.Driver. Its zero value is ready for use.
@@ -164,7 +165,11 @@ func (c *conn) Publish(ctx context.Context, topic string, payload []byte, qos by
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return c.wait(ctx, c.client.Publish(topic, qos, false, payload))
+	token := c.client.Publish(topic, qos, false, payload)
+	if qos == 0 {
+		return c.wait(ctx, token, nil)
+	}
+	return c.waitForAck(ctx, token)
 }
 
 // Subscribe asks for the filters as fleet.Conn says.
@@ -179,7 +184,7 @@ func (c *conn) Subscribe(ctx context.Context, filters ...string) error {
 	// Without a callback paho's list of routes stays empty, and no message is
 	// matched against it.
 	token := c.client.SubscribeMultiple(wanted, nil)
-	if err := c.wait(ctx, token); err != nil {
+	if err := c.waitForAck(ctx, token); err != nil {
 		return err
 	}
 	for filter, granted := range token.(*mqtt.SubscribeToken).Result() {
@@ -190,9 +195,16 @@ func (c *conn) Subscribe(ctx context.Context, filters ...string) error {
 	return nil
 }
 
-// wait waits for a token. Paho leaves some pending for ever when their
-// connection ends, so that is waited for too.
-func (c *conn) wait(ctx context.Context, token mqtt.Token) error {
+// waitForAck waits for the token of what the server acknowledges.
+func (c *conn) waitForAck(ctx context.Context, token mqtt.Token) error {
+	late := time.NewTimer(fleet.AckTimeout)
+	defer late.Stop()
+	return c.wait(ctx, token, late.C)
+}
+
+// wait waits for a token until late comes, if it is not nil. Paho leaves some
+// tokens pending for ever when their connection ends, so that is waited for too.
+func (c *conn) wait(ctx context.Context, token mqtt.Token, late <-chan time.Time) error {
 	select {
 	case <-token.Done():
 		return token.Error()
@@ -200,6 +212,8 @@ func (c *conn) wait(ctx context.Context, token mqtt.Token) error {
 		return context.Cause(ctx)
 	case <-c.done:
 		return errClosed
+	case <-late:
+		return errNoAck
 	}
 }
 

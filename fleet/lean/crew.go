@@ -1,0 +1,203 @@
+package lean
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tick counts the wheel's ticks, from 1. Whatever is older than its wrap, after
+// 34 years, is not there any more.
+type tick uint32
+
+const (
+	tickLength      = 250 * time.Millisecond
+	revolution tick = 8 // ticks of one turn of the wheel
+)
+
+// The timeouts in ticks.
+const (
+	connectTicks = tick(connectTimeout / tickLength)
+	pingTicks    = tick(pingTimeout / tickLength)
+	writeTicks   = tick(writeTimeout / tickLength)
+)
+
+func ticks(d time.Duration) tick { return tick(d / tickLength) }
+
+// crew is what all connections of a driver share while there are some: the wheel
+// and the workers. close stops both and joins the wheel; see Package lean of
+// workers.
+type crew struct {
+	now      atomic.Uint32
+	stop     chan struct{} // closed by close
+	wheel    sync.WaitGroup
+	workers  sync.WaitGroup // each ends at close, or with its handler
+	requests sync.Pool      // of the crew, as a channel belongs to one testing/synctest bubble
+
+	mu      sync.Mutex // guards the fields below; never held across a hand-off or visit
+	slots   [revolution][]*conn
+	next    tick      // spreads connections over the slots
+	idle    []*worker // who was busy last is busy next: its stack is warm
+	spare   int       // how few were idle since the last look
+	stopped bool
+}
+
+// worker is a goroutine that does tasks one after the other.
+type worker struct {
+	next chan *task // one task, so that who hands it over never waits; nil: the end
+}
+
+func newCrew() *crew {
+	c := &crew{stop: make(chan struct{})}
+	c.now.Store(1)
+	c.wheel.Go(c.turn)
+	return c
+}
+
+// time returns the present tick.
+func (c *crew) time() tick { return tick(c.now.Load()) }
+
+// close ends the crew: its wheel, and its workers as they are idle.
+func (c *crew) close() {
+	c.mu.Lock()
+	c.stopped = true
+	idle := c.idle
+	c.idle, c.spare = nil, 0
+	c.mu.Unlock()
+	dismiss(idle)
+	close(c.stop)
+	c.wheel.Wait()
+}
+
+func dismiss(idle []*worker) {
+	for _, w := range idle {
+		w.next <- nil
+	}
+}
+
+// dispatch lets a worker do a task: one that is idle, or a new one. After close
+// nothing is done any more.
+func (c *crew) dispatch(t *task) {
+	c.mu.Lock()
+	if c.stopped {
+		c.mu.Unlock()
+		return
+	}
+	last := len(c.idle) - 1
+	if last < 0 {
+		w := &worker{next: make(chan *task, 1)}
+		c.workers.Go(func() { c.work(w, t) })
+		c.mu.Unlock()
+		return
+	}
+	w := c.idle[last]
+	c.idle = c.idle[:last]
+	c.spare = min(c.spare, last)
+	c.mu.Unlock()
+	w.next <- t
+}
+
+// work does t and what else comes.
+func (c *crew) work(w *worker, t *task) {
+	for t != nil {
+		t.run()
+		if !c.rest(w) {
+			return
+		}
+		t = <-w.next
+	}
+}
+
+// rest makes a worker idle, and reports whether it may be.
+func (c *crew) rest(w *worker) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.idle = append(c.idle, w)
+	}
+	return !c.stopped
+}
+
+// dismissSpare ends the workers that had nothing to do since the last call.
+func (c *crew) dismissSpare() {
+	c.mu.Lock()
+	spare := slices.Clone(c.idle[:c.spare])
+	c.idle = slices.Delete(c.idle, 0, c.spare)
+	c.spare = len(c.idle)
+	c.mu.Unlock()
+	dismiss(spare)
+}
+
+// turn turns the wheel until close.
+func (c *crew) turn() {
+	ticker := time.NewTicker(tickLength)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.stop:
+			return
+		}
+		now := tick(c.now.Add(1))
+		c.visit(now)
+		if now%revolution == 0 {
+			c.dismissSpare()
+		}
+	}
+}
+
+// watch lets the wheel look after a connection until that is over.
+func (c *crew) watch(conn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	c.putLocked(conn, c.time()+1+c.next%conn.every)
+}
+
+func (c *crew) putLocked(conn *conn, at tick) {
+	slot := &c.slots[at%revolution]
+	*slot = append(*slot, conn)
+}
+
+// visit looks at each connection whose turn it is.
+func (c *crew) visit(now tick) {
+	slot := &c.slots[now%revolution]
+	c.mu.Lock()
+	conns := *slot
+	*slot = nil
+	c.mu.Unlock()
+	again := conns[:0]
+	for _, conn := range conns {
+		if conn.look(now) {
+			again = append(again, conn)
+		}
+	}
+	clear(conns[len(again):])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := again[:0]
+	for _, conn := range again {
+		if conn.every == revolution {
+			kept = append(kept, conn)
+		} else {
+			c.putLocked(conn, now+conn.every)
+		}
+	}
+	clear(again[len(kept):])
+	*slot = append(kept, *slot...)
+}
+
+// takeRequest returns a request that nobody uses.
+func (c *crew) takeRequest() *request {
+	if r, ok := c.requests.Get().(*request); ok {
+		return r
+	}
+	return &request{answer: make(chan error, 1)} // one answer
+}
+
+// giveRequest takes a request back that nobody can answer any more.
+func (c *crew) giveRequest(r *request) {
+	r.filters = nil
+	c.requests.Put(r)
+}

@@ -1,0 +1,162 @@
+// Package lean drives the fleet's connections with muster's own MQTT codec, for
+// density: a connection costs one goroutine, its reader, and a small buffer.
+//
+// Messages are written by whoever publishes them, and handled by a few workers
+// that all connections share. Keep-alives and all timeouts are kept by one wheel
+// for all connections, which looks at each every two seconds or oftener, so a
+// timeout is late by as much.
+//
+// # Concurrency
+//
+// A Driver and its connections are safe for concurrent use. The wheel runs while
+// there is a connection: the first starts it, and the Close of the last stops
+// and joins it. Workers are made as handlers run side by side and end when they
+// have been idle for some seconds, or with the last connection; one that is in a
+// handler then ends with it.
+package lean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"muster/fleet"
+	"muster/internal/mqtt"
+)
+
+const (
+	connectTimeout = 30 * time.Second // from the open network connection to the CONNACK
+	pingTimeout    = 30 * time.Second
+	writeTimeout   = 10 * time.Second
+
+	// killAfter is how long Close lets a silent peer hold up the DISCONNECT.
+	killAfter = 250 * time.Millisecond
+
+	// maxPacket bounds what a server may send at once. What hubs send to devices
+	// is far below.
+	maxPacket = 1 << 20
+)
+
+var (
+	errClosed    = errors.New("connection is closed")
+	errNoConnack = errors.New("no CONNACK in time")
+	errNoPong    = errors.New("no answer to a ping in time")
+	errNoAck     = errors.New("no acknowledgement in time")
+	errStalled   = errors.New("the server does not read")
+)
+
+// Driver is a fleet.Driver. Its zero value is ready for use; it must not be
+// copied.
+type Driver struct {
+	mu    sync.Mutex // guards the fields below
+	conns int
+	crew  *crew // of the connections that there are; nil: none
+}
+
+// join counts a connection and returns the crew that serves it until leave.
+func (d *Driver) join() *crew {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conns == 0 {
+		d.crew = newCrew()
+	}
+	d.conns++
+	return d.crew
+}
+
+// leave takes a connection off. The last one ends the crew.
+func (d *Driver) leave() {
+	d.mu.Lock()
+	d.conns--
+	var done *crew
+	if d.conns == 0 {
+		done, d.crew = d.crew, nil
+	}
+	d.mu.Unlock()
+	if done != nil {
+		done.close()
+	}
+}
+
+// Dial connects as fleet.Driver says. It returns as soon as ctx ends if dial
+// does.
+func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session) (fleet.Conn, error) {
+	hello, err := connectPacket(s)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := dial(ctx)
+	if err == nil {
+		return d.open(ctx, nc, s, hello)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, err
+}
+
+// open makes the MQTT session on a network connection, which ctx closes until
+// the server has accepted.
+func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello []byte) (fleet.Conn, error) {
+	c := newConn(d, nc, s)
+	c.crew.watch(c)
+	release := context.AfterFunc(ctx, func() { _ = nc.Close() }) // nobody is left to tell
+	err := c.greet(ctx, hello)
+	if !release() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		c.end(err)
+		_ = nc.Close() // the attempt failed anyway
+		d.leave()
+		return nil, err
+	}
+	c.reader.Go(c.read)
+	return c, nil
+}
+
+// connectPacket encodes the CONNECT of a session.
+func connectPacket(s fleet.Session) ([]byte, error) {
+	hello, err := mqtt.AppendConnect(nil, mqtt.Connect{
+		CleanSession: s.CleanSession, KeepAlive: keepAliveSeconds(s.KeepAlive), ClientID: []byte(s.ClientID),
+		HasUsername: s.Username != "", Username: []byte(s.Username),
+		HasPassword: s.Password != "", Password: []byte(s.Password),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode CONNECT: %w", err)
+	}
+	return hello, nil
+}
+
+// keepAliveSeconds rounds a keep-alive up to what MQTT can say.
+func keepAliveSeconds(d time.Duration) uint16 {
+	return uint16(min((d+time.Second-1)/time.Second, math.MaxUint16))
+}
+
+// greet sends the CONNECT and reads its answer.
+func (c *conn) greet(ctx context.Context, hello []byte) error {
+	err := c.write(ctx, hello)
+	if err != nil {
+		return err
+	}
+	h, body, err := c.in.Next()
+	switch {
+	case err != nil:
+		return c.end(err)
+	case h.Type != mqtt.TypeConnack:
+		return fmt.Errorf("the first packet is a %v, not a CONNACK", h.Type)
+	case body[1] != mqtt.Accepted: // the codec has checked the length
+		return &fleet.RefusedError{Code: body[1]}
+	}
+	if _, err := mqtt.ParseConnack(body); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greeted = true
+	return c.err
+}

@@ -1,0 +1,56 @@
+package lean
+
+import (
+	"context"
+
+	"muster/fleet"
+)
+
+const ackTicks = tick(fleet.AckTimeout / tickLength)
+
+// look is the wheel's look at a connection: it ends what takes too long and
+// pings what is quiet. It reports whether there will be more to look at.
+func (c *conn) look(now tick) bool {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return false
+	}
+	fault := c.faultLocked(now)
+	pings := fault == nil && c.pingsLocked(now)
+	if pings {
+		c.pinged = now
+	}
+	c.overdueLocked(now)
+	c.mu.Unlock()
+	if fault != nil {
+		_ = c.end(fault)
+		c.crew.dispatch(&task{conn: c, do: doBreak}) // closing TLS may take a while
+	}
+	if pings {
+		c.crew.dispatch(&task{conn: c, do: doPing})
+	}
+	return fault == nil
+}
+
+// faultLocked returns what takes too long, or nil.
+func (c *conn) faultLocked(now tick) error {
+	taken := now - c.since
+	switch {
+	case c.writing != nil && taken >= writeTicks:
+		return errStalled
+	case c.writing != nil && taken > 1 && c.writing.Err() != nil:
+		return context.Cause(c.writing)
+	case !c.greeted && now-c.sent >= connectTicks:
+		return errNoConnack
+	case c.pinged != 0 && now-c.pinged >= pingTicks:
+		return errNoPong
+	}
+	return nil
+}
+
+// pingsLocked reports whether the keep-alive would be over before the wheel
+// looks again.
+func (c *conn) pingsLocked(now tick) bool {
+	return c.greeted && c.keepAlive > 0 && c.pinged == 0 && now-c.sent+c.every >= c.keepAlive
+}
