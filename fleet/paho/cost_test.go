@@ -2,7 +2,12 @@
 
 package paho_test
 
-import "testing"
+import (
+	"testing"
+
+	"muster/fleet/fleettest"
+	"muster/fleet/paho"
+)
 
 // The bounds hold for paho v1.5.1 with some room. The race detector adds to
 // both, so they are not held to under it.
@@ -12,13 +17,13 @@ const (
 )
 
 func TestIdleDeviceIsSmall(t *testing.T) {
-	if bytes, goroutines := idleDevice(t, 300); bytes > maxIdleBytes || goroutines > 9.5 {
+	if bytes, goroutines := fleettest.IdleDevice(t, paho.Driver{}, 300); bytes > maxIdleBytes || goroutines > 9.5 {
 		t.Errorf("an idle device holds %.0f bytes and %.1f goroutines, want at most %d and 9", bytes, goroutines, maxIdleBytes)
 	}
 }
 
 func TestMethodCallAllocatesLittle(t *testing.T) {
-	call, stop := methodCalls(t)
+	call, stop := fleettest.MethodCalls(t, paho.Driver{})
 	defer stop()
 	if allocs := testing.AllocsPerRun(200, call); allocs > maxCallAllocs {
 		t.Errorf("a method call allocates %.0f times, want at most %d", allocs, maxCallAllocs)
