@@ -75,6 +75,9 @@ func (c *conn) take(id uint16, ack mqtt.Type) *request {
 		return nil
 	}
 	delete(c.pending, id)
+	if ack == mqtt.TypeSuback && len(c.pending) == 0 {
+		c.pending = nil // a device that has subscribed may never publish at QoS 1
+	}
 	return r
 }
 
