@@ -14,8 +14,8 @@ import (
 	"muster/iothub"
 )
 
-// Config describes a fleet. Groups and HostName are required, and Driver and
-// Dial for Run.
+// Config describes a fleet. Groups and HostName are required, and for Run Dial
+// and a Driver, here or for each group.
 type Config struct {
 	Seed     uint64
 	Groups   []Group
@@ -47,6 +47,8 @@ type Group struct {
 	// Methods by name. A call of any other is answered with status 404.
 	Methods     map[string]Method
 	EchoDesired bool // whether devices PATCH desired changes to their reported properties
+
+	Driver Driver // default: that of the Config
 }
 
 // Method is how devices answer a direct method.

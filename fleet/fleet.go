@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func New(cfg Config) (*Fleet, error) {
 	calls := 0
 	first := uint32(0)
 	for _, g := range f.cfg.Groups {
-		f.groups = append(f.groups, newGroup(g, first, calls))
+		f.groups = append(f.groups, newGroup(g, f.cfg.Driver, first, calls))
 		first += uint32(g.Devices)
 		calls += g.Devices * len(g.Methods)
 	}
@@ -116,7 +117,10 @@ func New(cfg Config) (*Fleet, error) {
 	return f, nil
 }
 
-func newGroup(g Group, first uint32, calls int) group {
+func newGroup(g Group, driver Driver, first uint32, calls int) group {
+	if g.Driver == nil {
+		g.Driver = driver
+	}
 	resolved := group{Group: g, first: first, calls: calls, methods: make(map[string]*method, len(g.Methods))}
 	for name, m := range g.Methods {
 		resolved.methods[name] = &method{Method: m.resolved(), name: name, stream: methodStream(name), place: len(resolved.methods)}
@@ -145,7 +149,7 @@ func (f *Fleet) group(device uint32) (*group, template.Vars) {
 // every connection and returns nil when nothing of the fleet is left running.
 // What happens to devices is data and no error.
 func (f *Fleet) Run(ctx context.Context) error {
-	if f.cfg.Driver == nil || f.cfg.Dial == nil {
+	if f.cfg.Dial == nil || slices.ContainsFunc(f.groups, func(g group) bool { return g.Driver == nil }) {
 		return errors.New("run fleet: driver and dial are required")
 	}
 	if f.running.Swap(true) {

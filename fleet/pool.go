@@ -23,7 +23,6 @@ var errPoolClosed = errors.New("connection pool is closed")
 // opens, counts and ends them. No connection outlives Close. The goroutines in
 // which connections are opened are their callers'.
 type pool struct {
-	driver Driver
 	dial   DialFunc
 	clock  *sample.Clock
 	turn   func(context.Context) error // Connect.Turn
@@ -70,7 +69,6 @@ func (l *link) lastWrite() sample.Moment {
 
 func newPool(cfg *Config) *pool {
 	return &pool{
-		driver: cfg.Driver,
 		dial:   cfg.Dial,
 		clock:  cfg.Clock,
 		turn:   cfg.Connect.Turn,
@@ -138,10 +136,10 @@ func (p *pool) release() { <-p.places }
 
 // Attach opens a connection for a device that has a place. The connection is
 // the pool's: it ends with Close at the latest.
-func (p *pool) Attach(ctx context.Context, s Session) (*link, error) {
+func (p *pool) Attach(ctx context.Context, driver Driver, s Session) (*link, error) {
 	p.attempts.Add(1)
 	wrote := new(atomic.Int64)
-	conn, err := p.driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
+	conn, err := driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		c, err := p.dial(context.WithValue(ctx, dialingKey{}, s.ClientID))
 		if err != nil {
 			return nil, err

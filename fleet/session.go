@@ -103,7 +103,8 @@ func (s *session) open(record *sample.Connect) error {
 }
 
 func (s *session) prepare(record *sample.Connect) error {
-	l, err := s.fleet.pool.Attach(s.ctx, s.credentials())
+	g, _ := s.fleet.group(s.device)
+	l, err := s.fleet.pool.Attach(s.ctx, g.Driver, s.credentials())
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,9 @@ func aboutEqual(a, b string) bool {
 	return max(x, y)-min(x, y) <= max(x, y)/100
 }
 
+// groupDriver matches the setting that says which driver a group has.
+var groupDriver = regexp.MustCompile(`^fleet(\.[^.]+|\[\d+\])\.driver$`)
+
 // traits are what must be the same of runs that are compared.
 func traits(f *Folder) map[string]string {
 	h := &f.Header
@@ -134,7 +138,9 @@ func traits(f *Folder) map[string]string {
 		hostKey + "machine": h.Host.Hypervisor,
 	}
 	for path, value := range f.Scenario {
-		t[scenarioKey+path] = value
+		if !(groupDriver.MatchString(path) && value == "paho") { // an older muster had no other, and did not say so
+			t[scenarioKey+path] = value
+		}
 	}
 	// The header repeats two of these, and is what the summary was made with.
 	if h.Target.Transport != "" {

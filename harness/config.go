@@ -32,6 +32,12 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
 		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,
 	}
+	if c.Driver == nil {
+		of := drivers()
+		for i, g := range s.Fleet {
+			c.Groups[i].Driver = of[g.Driver]
+		}
+	}
 	if r.remote != nil {
 		c.DeviceKey = func(_ int, id string) iothub.Key { return fleet.SecretKey(r.opts.FleetSecret, id) }
 		c.Connect.TokenLifetime, c.Connect.RenewTokens = tokenLifetime, true
@@ -114,13 +120,22 @@ func (r *run) headerOf() *report.Run {
 		h.Target.Kind, h.Target.Transport, h.Target.JobRate = "embedded", string(e.Transport), e.JobRate
 	}
 	for _, g := range s.Fleet {
-		h.Groups = append(h.Groups, report.Group{Name: g.Name, Devices: g.Devices})
+		h.Groups = append(h.Groups, r.groupOf(&g))
 	}
 	h.Jobs = RunJobs(s)
 	for _, t := range s.Thresholds {
 		h.Thresholds = append(h.Thresholds, t.Text)
 	}
 	return h
+}
+
+// groupOf returns a group as run.json has it.
+func (r *run) groupOf(g *scenarios.Group) report.Group {
+	driver := string(g.Driver)
+	if r.opts.Driver != nil {
+		driver = r.opts.DriverName
+	}
+	return report.Group{Name: g.Name, Devices: g.Devices, Driver: driver}
 }
 
 // RunJobs returns the jobs of s as run.json has them.

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"muster/fleet"
+	"muster/fleet/lean"
 	"muster/fleet/paho"
 	"muster/hub"
 	"muster/iothub"
@@ -41,8 +42,8 @@ type Options struct {
 	// StartHub starts the embedded hub. Default: in this process, on loopback
 	// TCP or in memory, as the scenario says.
 	StartHub StartHub
-	// Driver is the MQTT client under the devices, and DriverName what the
-	// report calls it. Default paho.
+	// Driver is the MQTT client under all devices, and DriverName what the
+	// report calls it. Default those that the scenario names.
 	Driver     fleet.Driver
 	DriverName string
 	// Drain is how long an interrupted run waits for what it has begun.
@@ -90,7 +91,7 @@ func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
 		r.StartHub = startInside
 	}
 	if r.Driver == nil {
-		r.Driver, r.DriverName = paho.Driver{}, "paho"
+		r.DriverName = DriverName(s)
 	}
 	if r.Drain <= 0 {
 		r.Drain = 10 * time.Second
@@ -173,6 +174,21 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// DriverName returns what reports call the drivers of a scenario: paho, lean, or
+// for a mixed fleet paho+lean.
+func DriverName(s *scenarios.Scenario) string {
+	var names []string
+	for _, driver := range s.Drivers() {
+		names = append(names, string(driver))
+	}
+	return strings.Join(names, "+")
+}
+
+// drivers returns a driver of each kind.
+func drivers() map[scenarios.Driver]fleet.Driver {
+	return map[scenarios.Driver]fleet.Driver{scenarios.Paho: paho.Driver{}, scenarios.Lean: new(lean.Driver)}
 }
 
 func inMemory(s *scenarios.Scenario) bool {

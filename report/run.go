@@ -25,7 +25,7 @@ type Run struct {
 	Limits        Limits    `json:"limits"`
 	Args          []string  `json:"args"`
 	Target        Target    `json:"target"`
-	Driver        string    `json:"driver"`
+	Driver        string    `json:"driver"`            // all that there are, joined by +
 	StartedAt     time.Time `json:"startedAt"`         // the wall time of the run's epoch
 	EndedAt       time.Time `json:"endedAt,omitzero"`  // absent while it runs, and after a crash
 	HostUse       *HostUse  `json:"hostUse,omitempty"` // absent until it has ended, and where the host does not tell
@@ -85,6 +85,7 @@ type ClockAhead struct {
 type Group struct {
 	Name    string `json:"name"`
 	Devices int    `json:"devices"`
+	Driver  string `json:"driver,omitempty"` // the MQTT client under its devices; absent in runs of an older muster
 }
 
 // RunJob is a job as the scenario has it. Its place in Run.Jobs is the job

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (d *decoder) keepAlive(dst *time.Duration) decode {
 }
 
 func (d *decoder) group(n *node, path string) Group {
-	g := Group{EchoDesired: true}
+	g := Group{EchoDesired: true, Driver: Paho}
 	d.object(n, path,
 		required("group", d.label(&g.Name)),
 		required("devices", d.integer(&g.Devices, 1, MaxDevices)),
@@ -178,6 +179,7 @@ func (d *decoder) group(n *node, path string) Group {
 		optional("reported", d.document(&g.Reported, maxProperties)),
 		optional("methods", d.methods(&g.Methods)),
 		optional("echoDesired", d.boolean(&g.EchoDesired)),
+		optional("driver", choice(d, &g.Driver, "driver", Drivers()...)),
 	)
 	if n.kind == yaml.MappingNode && n.field("id") == nil {
 		d.id(&g.ID)(&node{kind: yaml.ScalarNode, tag: "!!str", value: defaultID}, member(path, "id"))
@@ -291,6 +293,18 @@ func (d *decoder) logNormal(dst *Latency) decode {
 			required("median", d.duration(&dst.Median, time.Microsecond, maxLatency)),
 			required("sigma", d.number(&dst.Sigma, 0, 5)),
 		)
+	}
+}
+
+// drive puts all groups on one driver.
+func (d *decoder) drive(groups []Group, driver Driver) {
+	if !slices.Contains(Drivers(), driver) {
+		d.errs = append(d.errs, &Error{File: fmt.Sprintf("--driver %s", driver), Msg: "unknown driver; want paho or lean"})
+		return
+	}
+	for i := range groups {
+		groups[i].Driver = driver
+		delete(d.masked, member(index("fleet", i), "driver"))
 	}
 }
 

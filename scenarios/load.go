@@ -24,6 +24,9 @@ type Options struct {
 	// objectives.
 	Thresholds []string
 
+	// Driver puts all groups on one driver. "" leaves them as they are.
+	Driver Driver
+
 	// Seed replaces the scenario's seed. Nil leaves it as it is.
 	Seed *uint64
 
@@ -102,6 +105,9 @@ func (d *decoder) load(opts Options) *Scenario {
 	if opts.Seed != nil {
 		s.Seed = *opts.Seed
 		delete(d.masked, "seed")
+	}
+	if opts.Driver != "" {
+		d.drive(s.Fleet, opts.Driver)
 	}
 	if opts.Devices != 0 {
 		d.scale(s.Fleet, opts.Devices)

@@ -223,7 +223,7 @@ func (p printer) group(g *Group, path string) *yaml.Node {
 		}
 		m.put("methods", methods.node)
 	}
-	return m.bool("echoDesired", g.EchoDesired).node
+	return m.bool("echoDesired", g.EchoDesired).text("driver", string(g.Driver)).node
 }
 
 func (p printer) method(v Method, path string) *yaml.Node {

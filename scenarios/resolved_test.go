@@ -61,6 +61,7 @@ fleet:
   devices: 2
   id: '{group}-{index:05d}'
   echoDesired: true
+  driver: paho
 connect:
   rate: 1000/s
   inFlight: 500

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"muster/internal/expr"
@@ -86,6 +87,27 @@ type Group struct {
 	Reported    Document          // none by default
 	Methods     map[string]Method // by name; none by default
 	EchoDesired bool              // report what was desired; default true
+	Driver      Driver            // default Paho
+}
+
+// Driver is the MQTT client under the devices of a group.
+type Driver string
+
+// The drivers.
+const (
+	Paho Driver = "paho" // Eclipse Paho: what most programs use
+	Lean Driver = "lean" // muster's own, for large fleets
+)
+
+// Drivers returns all drivers.
+func Drivers() []Driver { return []Driver{Paho, Lean} }
+
+// Drivers returns the drivers of the fleet's groups, each once, as Drivers
+// orders them.
+func (s *Scenario) Drivers() []Driver {
+	return slices.DeleteFunc(Drivers(), func(driver Driver) bool {
+		return !slices.ContainsFunc(s.Fleet, func(g Group) bool { return g.Driver == driver })
+	})
 }
 
 // Text is a template with its source.

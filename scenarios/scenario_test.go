@@ -44,6 +44,7 @@ fleet:
     same: {latency: {constant: 3ms}}
     bare:
   echoDesired: false
+  driver: lean
 connect: {rate: 100/m, inFlight: 5, timeout: 3s, keepAlive: 60s, backoff: {base: 100ms, cap: 5s}}
 jobs:
 - name: lock
@@ -83,6 +84,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Tags:     scenarios.Document{Source: json.RawMessage(`{"building":"{index % 50}","site":"north"}`), Tree: tree},
 			Desired:  scenarios.Document{Source: json.RawMessage(`{"interval":60}`), Tree: tree},
 			Reported: scenarios.Document{Source: json.RawMessage(`{"fw":"1.0","locked":false}`), Tree: tree},
+			Driver: scenarios.Lean,
 			Methods: map[string]scenarios.Method{
 				"lockDoor": {Status: 200, Response: json.RawMessage(`{"Response":"done"}`), Latency: scenarios.Latency{Kind: scenarios.Constant, Median: 2 * time.Millisecond}, FailureStatus: 500},
 				"slow":     {Status: 201, Latency: scenarios.Latency{Kind: scenarios.LogNormal, Median: 20 * time.Millisecond, Sigma: 0.5}, FailureRate: 0.25, FailureStatus: 503, SilenceRate: 0.5, Then: scenarios.Then{Disconnect: 3 * time.Second}},
@@ -123,7 +125,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 	want := &scenarios.Scenario{
 		Name: "t", Seed: 1,
 		Target:  scenarios.Target{Embedded: &scenarios.Embedded{Transport: scenarios.TCP}},
-		Fleet:   []scenarios.Group{{Name: "g", Devices: 2, ID: scenarios.Text{Source: "{group}-{index:05d}", Template: &template.Template{}}, EchoDesired: true}},
+		Fleet:   []scenarios.Group{{Name: "g", Devices: 2, ID: scenarios.Text{Source: "{group}-{index:05d}", Template: &template.Template{}}, EchoDesired: true, Driver: scenarios.Paho}},
 		Connect: scenarios.Connect{Rate: 1000, InFlight: 500, Timeout: 30 * time.Second, Backoff: scenarios.Backoff{Base: time.Second, Cap: time.Minute}},
 		Warnings: []string{
 			"s.yaml:1:1: jobs: the scenario has no jobs: it only connects its fleet",

@@ -58,7 +58,7 @@ not known; 1, 2, 104 and 105 as of muster run.`,
 	f.DurationVar(&flags.timeLimit, "time-limit", time.Hour, "how long the search may take")
 	f.StringVarP(&flags.run.out, "out", "o", "", "folder for the search (default results/<start time>-<scenario>-capacity)")
 	f.StringArrayVar(&flags.run.set, "set", nil, "change a value of the scenario, as in jobs.lock.repeat.times=2 (repeatable)")
-	f.StringVar(&flags.run.driver, "driver", "paho", "MQTT client under the devices: paho")
+	addDriver(f, &flags.run.driver)
 	f.DurationVar(&flags.run.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.run.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
 	f.BoolVarP(&flags.run.verbose, "verbose", "v", false, "log details too")
@@ -207,7 +207,9 @@ func newProber(file string, flags *capacityFlags, stdio Stdio) (*prober, error) 
 
 // load loads the scenario at a value, or as it is at 0.
 func (p *prober) load(value int) (*scenarios.Scenario, error) {
-	load := scenarios.Options{Set: append([]string(nil), p.flags.run.set...), Thresholds: p.flags.objectives}
+	load := scenarios.Options{
+		Set: append([]string(nil), p.flags.run.set...), Thresholds: p.flags.objectives, Driver: scenarios.Driver(p.flags.run.driver),
+	}
 	if value > 0 && p.flags.find == findDevices {
 		load.Devices = value
 	}

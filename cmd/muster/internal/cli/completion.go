@@ -16,7 +16,7 @@ import (
 // words are the values of flags that take one of a few, by the flag's name. A
 // flag takes those that its help names.
 var words = map[string][]string{
-	"driver":   {"paho"},
+	"driver":   {"paho", "lean"},
 	"progress": {"auto", "tty", "plain", "json", "none"},
 	"tier":     {"F1", "S1", "S2", "S3"},
 	"output":   {"table", "json"},

@@ -72,7 +72,7 @@ usage, 104 bad scenario, 105 interrupted, 110 too many of its runs were invalid.
 	f.IntVar(&flags.again, "again", 3, "how many invalid runs have their pair made again before the gate is invalid itself")
 	f.IntVar(&flags.devices, "devices", 0, "scale the fleet to this many devices in all")
 	f.Uint64Var(&flags.seed, "seed", 0, "seed of everything random (default: the scenario's)")
-	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
+	addDriver(f, &flags.driver)
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run each hub in its run's process")
 	f.StringVar(&flags.progress, "progress", "plain", "how progress is shown on stderr: plain or none")
@@ -195,7 +195,7 @@ func (g *gating) known(m *gate.Metric) error {
 
 // variant loads the scenario with further settings.
 func (g *gating) variant(set []string) (*scenarios.Scenario, error) {
-	opts := scenarios.Options{Set: slices.Concat(g.flags.set, set), Devices: g.flags.devices}
+	opts := scenarios.Options{Set: slices.Concat(g.flags.set, set), Devices: g.flags.devices, Driver: scenarios.Driver(g.flags.driver)}
 	if g.set.Changed("seed") {
 		opts.Seed = &g.flags.seed
 	}

@@ -69,9 +69,12 @@ func withoutFlags(environ []string, flags *pflag.FlagSet) []string {
 // arguments are those of one run. They are such as an older muster knows, too.
 func (g *gating) arguments(s side, dir string) []string {
 	f := g.flags
-	args := []string{"run", "--out", dir, "--progress", "none", "--drain", f.drain.String(), "--driver", f.driver}
+	args := []string{"run", "--out", dir, "--progress", "none", "--drain", f.drain.String()}
 	for _, set := range s.set {
 		args = append(args, "--set", set)
+	}
+	if f.driver != "" {
+		args = append(args, "--driver", f.driver)
 	}
 	if f.devices > 0 {
 		args = append(args, "--devices", strconv.Itoa(f.devices))

@@ -17,7 +17,7 @@ func (f *runFlags) serveMetrics(s *scenarios.Scenario, opts *harness.Options, st
 	if f.metrics == "" {
 		return func() error { return nil }, nil
 	}
-	info := metrics.Info{Scenario: s.Name, Target: "embedded", Driver: opts.DriverName, Version: version}
+	info := metrics.Info{Scenario: s.Name, Target: "embedded", Driver: harness.DriverName(s), Version: version}
 	if s.Target.IoTHub != nil {
 		info.Target = "iothub"
 	}

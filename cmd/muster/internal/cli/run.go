@@ -7,13 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"muster/fleet"
-	"muster/fleet/paho"
 	"muster/harness"
 	"muster/report"
 	"muster/scenarios"
@@ -58,7 +57,7 @@ If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 	f.StringArrayVar(&flags.set, "set", nil, "change a value of the scenario, as in jobs.lock.repeat.times=2 (repeatable)")
 	f.IntVar(&flags.devices, "devices", 0, "scale the fleet to this many devices in all")
 	f.Uint64Var(&flags.seed, "seed", 0, "seed of everything random (default: the scenario's)")
-	f.StringVar(&flags.driver, "driver", "paho", "MQTT client under the devices: paho")
+	addDriver(f, &flags.driver)
 	f.StringVar(&flags.progress, "progress", "auto", "how progress is shown on stderr: auto, tty, plain, json or none")
 	f.StringVar(&flags.metrics, "metrics", "", "serve how the run goes to Prometheus at this address until it ends, as in :9464 on loopback (default off)")
 	f.StringVar(&flags.ui, "ui", "", "serve a page with the run's charts and a stop button at this address until it ends, as in :8080 on loopback (default off)")
@@ -85,7 +84,7 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	if err != nil {
 		return err
 	}
-	load := scenarios.Options{Set: flags.set, Devices: flags.devices}
+	load := scenarios.Options{Set: flags.set, Devices: flags.devices, Driver: scenarios.Driver(flags.driver)}
 	if set.Changed("seed") {
 		load.Seed = &flags.seed
 	}
@@ -170,18 +169,21 @@ func (f *runFlags) observe(s *scenarios.Scenario, opts *harness.Options, show pr
 	}
 }
 
+// addDriver adds --driver.
+func addDriver(f *pflag.FlagSet, driver *string) {
+	f.StringVar(driver, "driver", "", "MQTT client under all devices: paho, or lean for large fleets (default: what fleet[].driver says, else paho)")
+}
+
 // options checks the flags that the scenario has no part in.
 func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
 	if f.drain <= 0 {
 		return nil, withStatus(exitUsage, fmt.Errorf("--drain %v: must be above 0", f.drain))
 	}
-	drivers := map[string]fleet.Driver{"paho": paho.Driver{}}
-	driver, ok := drivers[f.driver]
-	if !ok {
-		return nil, withStatus(exitUsage, fmt.Errorf("--driver %s: unknown driver; this version has paho", f.driver))
+	if driver := scenarios.Driver(f.driver); driver != "" && !slices.Contains(scenarios.Drivers(), driver) {
+		return nil, withStatus(exitUsage, fmt.Errorf("--driver %s: unknown driver; want paho or lean", f.driver))
 	}
 	opts := &harness.Options{
-		Out: f.out, Driver: driver, DriverName: f.driver, Drain: f.drain, Calibrate: f.calibrate, Version: version,
+		Out: f.out, Drain: f.drain, Calibrate: f.calibrate, Version: version,
 		Logger: newLogger(stdio.Err, f.verbose),
 	}
 	return opts, nil
