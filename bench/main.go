@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -23,6 +24,7 @@ import (
 type benchCase struct {
 	name     string
 	scenario string
+	driver   string
 }
 
 const fleetPart = `
@@ -48,11 +50,17 @@ jobs:
     repeat: {times: %d, every: 10ms}
 `
 	job = fmt.Sprintf(job, repetitions)
-	return []benchCase{
-		{"hub", "name: bench-hub\ntarget: {embedded: {}}\n" + head + job + "    via: hub\n"},
-		{"direct", "name: bench-direct\ntarget: {embedded: {}}\n" + head + job + "    via: direct\n    inFlight: 128\n"},
-		{"hub, memory", "name: bench-memory\ntarget: {embedded: {transport: memory}}\n" + head + job + "    via: hub\n"},
+	var all []benchCase
+	for _, c := range []benchCase{
+		{name: "hub", scenario: "name: bench-hub\ntarget: {embedded: {}}\n" + head + job + "    via: hub\n"},
+		{name: "direct", scenario: "name: bench-direct\ntarget: {embedded: {}}\n" + head + job + "    via: direct\n    inFlight: 128\n"},
+		{name: "hub, memory", scenario: "name: bench-memory\ntarget: {embedded: {transport: memory}}\n" + head + job + "    via: hub\n"},
+	} {
+		for _, driver := range []string{"paho", "lean"} {
+			all = append(all, benchCase{c.name + ", " + driver, c.scenario, driver})
+		}
 	}
+	return all
 }
 
 func main() {
@@ -60,7 +68,7 @@ func main() {
 	devices := flag.Int("devices", 10_000, "devices of the fleet")
 	repetitions := flag.Int("repetitions", 20, "broadcasts a run")
 	runs := flag.Int("runs", 3, "runs of each case")
-	only := flag.String("only", "", "measure the one case of this name")
+	only := flag.String("only", "", "measure the cases whose names begin so, such as \"hub, memory\"")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -70,12 +78,9 @@ func main() {
 	}
 }
 
-// selected returns the case called only, or all of them if it is "".
+// selected returns the cases whose names begin with only.
 func selected(only string, all []benchCase) []benchCase {
-	if only == "" {
-		return all
-	}
-	return slices.DeleteFunc(all, func(c benchCase) bool { return c.name != only })
+	return slices.DeleteFunc(all, func(c benchCase) bool { return !strings.HasPrefix(c.name, only) })
 }
 
 func bench(ctx context.Context, muster string, all []benchCase, runs int) error {
@@ -114,7 +119,7 @@ func runOnce(ctx context.Context, muster string, c benchCase) (costs, error) {
 		return costs{}, err
 	}
 	out := filepath.Join(dir, "out")
-	cmd := exec.CommandContext(ctx, muster, "run", "--progress", "none", "--out", out, file)
+	cmd := exec.CommandContext(ctx, muster, "run", "--progress", "none", "--driver", c.driver, "--out", out, file)
 	text, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState.ExitCode() != exitInvalid && cmd.ProcessState.ExitCode() != exitThreshold {
 		return costs{}, fmt.Errorf("%w\n%s", err, text)

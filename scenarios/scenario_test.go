@@ -84,7 +84,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Tags:     scenarios.Document{Source: json.RawMessage(`{"building":"{index % 50}","site":"north"}`), Tree: tree},
 			Desired:  scenarios.Document{Source: json.RawMessage(`{"interval":60}`), Tree: tree},
 			Reported: scenarios.Document{Source: json.RawMessage(`{"fw":"1.0","locked":false}`), Tree: tree},
-			Driver: scenarios.Lean,
+			Driver:   scenarios.Lean,
 			Methods: map[string]scenarios.Method{
 				"lockDoor": {Status: 200, Response: json.RawMessage(`{"Response":"done"}`), Latency: scenarios.Latency{Kind: scenarios.Constant, Median: 2 * time.Millisecond}, FailureStatus: 500},
 				"slow":     {Status: 201, Latency: scenarios.Latency{Kind: scenarios.LogNormal, Median: 20 * time.Millisecond, Sigma: 0.5}, FailureRate: 0.25, FailureStatus: 503, SilenceRate: 0.5, Then: scenarios.Then{Disconnect: 3 * time.Second}},

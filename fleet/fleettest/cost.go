@@ -58,8 +58,9 @@ func live() float64 {
 }
 
 // IdleDevice measures what an online device holds: heap and stacks, without the
-// hub's side of the connection, which is measured alone and taken off.
-func IdleDevice(t testing.TB, driver fleet.Driver, devices int) (bytes, goroutines float64) {
+// hub's side of the connection, which is measured alone and taken off. It calls settle
+// when all are online.
+func IdleDevice(t testing.TB, driver fleet.Driver, devices int, settle func()) (bytes, goroutines float64) {
 	hub := StartHub(t, nil)
 	before := live()
 	conns := hubAlone(t, hub, devices)
@@ -77,6 +78,7 @@ func IdleDevice(t testing.TB, driver fleet.Driver, devices int) (bytes, goroutin
 	if online := f.Stats().Online; online != int64(devices) {
 		t.Fatalf("%d devices are online, want %d", online, devices)
 	}
+	settle()
 	bytes = (live() - before - hubSide) / float64(devices)
 	goroutines = float64(runtime.NumGoroutine()-running)/float64(devices) - 1
 	stop()

@@ -28,6 +28,7 @@ func TestDriver(t *testing.T, driver fleet.Driver) {
 		{"a dial ends with its context", dialEnds},
 		{"a handshake ends with its context", handshakeEnds},
 		{"a connection outlives the context of its dial", outlives},
+		{"a session that goes on gets what waited for it", goesOn},
 		{"subscribe asks for all filters in one packet", subscribes},
 		{"a filter that is refused is an error", subscribeRefused},
 		{"subscribe ends with its context", subscribeEnds},

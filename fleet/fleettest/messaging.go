@@ -270,6 +270,29 @@ func earlyMessage(k *kit) {
 	_ = conn.Close()
 }
 
+func goesOn(k *kit) {
+	s, messages := k.listen()
+	s.CleanSession = false
+	var conn fleet.Conn
+	result := k.begin(func() (err error) {
+		conn, err = k.driver.Dial(k.ctx, k.net.Dial, s)
+		return err
+	})
+	peer := k.net.Accept()
+	_, body := peer.Want(mqtt.TypeConnect)
+	if c, err := mqtt.ParseConnect(body); err != nil || c.CleanSession {
+		k.Errorf("CONNECT: %v, clean session %t, want one that is not clean", err, c.CleanSession)
+	}
+	peer.Send(mqtt.AppendConnack(nil, true, mqtt.Accepted))
+	peer.SendPublish(mqtt.Publish{Topic: []byte("t"), Payload: []byte("waited"), QoS: 1, ID: 9, Dup: true})
+	peer.Want(mqtt.TypePuback)
+	if err := <-result; err != nil {
+		k.Fatalf("Dial: %v", err)
+	}
+	k.wantMessage(messages, message{"t", "waited"})
+	_ = conn.Close()
+}
+
 func handlersBlock(k *kit) {
 	s, messages := k.listen()
 	deliver, blocked := s.OnMessage, make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"muster/fleet"
@@ -27,6 +28,7 @@ type conn struct {
 	closing sync.Once
 	turn    chan struct{} // one token: the right to write
 	done    chan struct{} // closed when err is set
+	held    atomic.Int64  // bytes of messages that are in handlers, and heldFor for each
 
 	mu      sync.Mutex      // guards the fields below; never held across a write or callback
 	err     error           // why the connection is over; nil: it is not

@@ -39,6 +39,11 @@ const (
 	// maxPacket bounds what a server may send at once. What hubs send to devices
 	// is far below.
 	maxPacket = 1 << 20
+
+	// maxHeld bounds the messages of one connection that are in handlers, with
+	// heldFor for the goroutine of each: 16,000 small ones.
+	maxHeld = 64 << 20
+	heldFor = 4 << 10
 )
 
 var (
@@ -47,6 +52,7 @@ var (
 	errNoPong    = errors.New("no answer to a ping in time")
 	errNoAck     = errors.New("no acknowledgement in time")
 	errStalled   = errors.New("the server does not read")
+	errFlood     = errors.New("the server sends faster than messages can be handled")
 )
 
 // Driver is a fleet.Driver. Its zero value is ready for use; it must not be

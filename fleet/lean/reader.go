@@ -46,6 +46,8 @@ func (c *conn) next() error {
 	return fmt.Errorf("the server sends a %v, which it must not", h.Type)
 }
 
+func cost(body int) int64 { return int64(body) + heldFor }
+
 // published hands a message to a worker.
 func (c *conn) published(h mqtt.Header, body []byte) error {
 	m, err := mqtt.ParsePublish(h, body)
@@ -55,10 +57,13 @@ func (c *conn) published(h mqtt.Header, body []byte) error {
 	if m.QoS > 1 {
 		return errors.New("the server sends at QoS 2, which was not asked for")
 	}
+	if c.held.Add(cost(len(body))) > maxHeld {
+		return errFlood
+	}
 	t := takeTask()
 	t.conn, t.do, t.id = c, doDeliver, m.ID
 	t.data = append(append(t.data[:0], m.Topic...), m.Payload...)
-	t.topic = len(m.Topic)
+	t.topic, t.cost = len(m.Topic), cost(len(body))
 	c.crew.dispatch(t)
 	return nil
 }

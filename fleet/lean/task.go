@@ -24,6 +24,7 @@ type task struct {
 	do    duty
 	id    uint16 // of a message at QoS 1; 0: none
 	topic int    // length of the topic, with which data begins
+	cost  int64  // what it adds to the connection's held
 	data  []byte // topic and payload
 }
 
@@ -53,6 +54,7 @@ func (t *task) run() {
 	switch t.do {
 	case doDeliver:
 		t.deliver()
+		c.held.Add(-t.cost)
 		t.give()
 	case doPing:
 		_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells

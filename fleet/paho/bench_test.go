@@ -9,7 +9,7 @@ import (
 
 func BenchmarkIdleDevice(b *testing.B) {
 	for b.Loop() {
-		bytes, goroutines := fleettest.IdleDevice(b, paho.Driver{}, 1000)
+		bytes, goroutines := fleettest.IdleDevice(b, paho.Driver{}, 1000, func() {})
 		b.ReportMetric(bytes, "B/device")
 		b.ReportMetric(goroutines, "goroutines/device")
 	}
