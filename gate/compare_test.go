@@ -239,7 +239,9 @@ func TestUnlikeRunsAreRefused(t *testing.T) {
 	fails(func(m *made) { m.header.Target.Transport = "memory" }, "scenario target.embedded.transport: tcp, but memory in ")
 	fails(func(m *made) { m.header.Jobs[0].Via = "direct" }, "scenario jobs.lock.via: hub, but direct in ")
 	fails(func(m *made) { m.scenario = strings.Replace(m.scenario, "times: 2", "times: 3", 1) }, "scenario jobs.lock.repeat.times: 2, but 3 in ")
-	fails(func(m *made) { m.scenario += "fleet: [{group: doors, driver: lean}]\n" }, "scenario fleet.doors.driver: absent, but lean in ")
+	fails(func(m *made) {
+		m.header.Driver, m.scenario = "paho+lean", m.scenario+"fleet: [{group: doors, driver: lean}]\n"
+	}, "driver: paho, but paho+lean in ", "scenario fleet.doors.driver: absent, but lean in ")
 	fails(func(m *made) { m.scenario += "extra: 1\n" }, "scenario extra: absent, but 1 in ")
 	fails(func(m *made) { m.summary.SchemaVersion, m.header.SchemaVersion = 2, 2 }, "schema version 2, this muster reads 1")
 	fails(func(m *made) { m.summary.SchemaVersion = 2 }, "schemaVersion: 1, but 1, and 2 of summary.json in ")

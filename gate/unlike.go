@@ -137,8 +137,9 @@ func traits(f *Folder) map[string]string {
 		hostKey + "clock":   h.Host.Governor,
 		hostKey + "machine": h.Host.Hypervisor,
 	}
+	mixed := strings.Contains(h.Driver, "+")
 	for path, value := range f.Scenario {
-		if !(groupDriver.MatchString(path) && value == "paho") { // an older muster had no other, and did not say so
+		if mixed || !groupDriver.MatchString(path) { // an older muster had one driver, and no such key
 			t[scenarioKey+path] = value
 		}
 	}

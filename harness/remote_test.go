@@ -328,6 +328,8 @@ func TestTransports(t *testing.T) {
 		}
 		passes("mqtt", "")
 		passes("websocket", "", "target.iothub.transport=websocket")
+		passes("mqtt", "", "fleet.doors.driver=lean")
+		passes("websocket", "", "target.iothub.transport=websocket", "fleet.doors.driver=lean")
 		s.closed["hub.test:8883"] = true
 		passes("websocket", "devices connect by websocket: reach hub.test:8883 by mqtt: dial tcp: connection refused")
 		fails("hub hub.test: reach hub.test:8883 by mqtt: dial tcp: connection refused", "target.iothub.transport=mqtt")
