@@ -49,11 +49,26 @@ func MostDevices(s *scenarios.Scenario, host Host, inside bool) (devices int, wh
 
 // bytesPerDevice is what a device takes of this host's memory.
 func bytesPerDevice(s *scenarios.Scenario) int64 {
-	switch {
+	switch generator := generatorBytesPerDevice(s); {
 	case inMemory(s):
-		return memoryDeviceBytes
+		return generator + memoryDeviceBytes
 	case isRemote(s):
-		return generatorDeviceBytes + tlsDeviceBytes
+		return generator + tlsDeviceBytes
+	default:
+		return generator + hubDeviceBytes
 	}
-	return generatorDeviceBytes + hubDeviceBytes
+}
+
+// generatorBytesPerDevice is the generator's part of it over plain TCP, as the
+// groups' drivers have it on average.
+func generatorBytesPerDevice(s *scenarios.Scenario) int64 {
+	var all int64
+	for _, g := range s.Fleet {
+		each := int64(pahoDeviceBytes)
+		if g.Driver == scenarios.Lean {
+			each = leanDeviceBytes
+		}
+		all += each * int64(g.Devices)
+	}
+	return all / int64(max(1, s.Devices()))
 }

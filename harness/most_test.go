@@ -31,5 +31,6 @@ func TestMostDevices(t *testing.T) {
 	check(memory, files(100, 100), true, 1_000_000, "the largest fleet")
 	check(memory, harness.Host{MemoryBytes: 49 << 20}, true, 1024, "49 MiB")
 	check(tcp, harness.Host{MemoryBytes: 51 << 20}, false, 1024, "51 MiB")
+	check("fleet.doors.driver=lean", harness.Host{MemoryBytes: 19 << 20}, false, 1024, "19 MiB")
 	check(s1, harness.Host{}, false, 1_000_000, "")
 }

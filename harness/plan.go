@@ -194,10 +194,11 @@ func (p *planner) faults() {
 
 // What a device costs, measured: see docs/performance.md.
 const (
-	generatorDeviceBytes = 42 << 10
-	hubDeviceBytes       = 9 << 10
-	memoryDeviceBytes    = 49 << 10 // both in one process, without sockets
-	tlsDeviceBytes       = 16 << 10 // TLS, on top of a generator's device
+	pahoDeviceBytes   = 42 << 10 // of the generator
+	leanDeviceBytes   = 10 << 10
+	hubDeviceBytes    = 9 << 10
+	memoryDeviceBytes = 7 << 10  // the hub in the generator's process, without sockets
+	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device
 )
 
 // needs compares what the run needs with what the host gives.
@@ -208,7 +209,7 @@ func (p *planner) needs(host Host) {
 	} else {
 		p.Needs = Needs{
 			Descriptors: p.Devices + spareDescriptors, Ports: p.Devices,
-			GeneratorBytes: n * generatorDeviceBytes, HubBytes: n * hubDeviceBytes,
+			GeneratorBytes: n * generatorBytesPerDevice(p.s), HubBytes: n * hubDeviceBytes,
 		}
 		if isRemote(p.s) {
 			p.Needs.GeneratorBytes, p.Needs.HubBytes = n*bytesPerDevice(p.s), 0

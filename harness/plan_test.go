@@ -193,6 +193,10 @@ func TestPlanNeeds(t *testing.T) {
 	if want := (harness.Needs{GeneratorBytes: 200 * 49 << 10}); memory.Needs != want || memory.Lacking != nil {
 		t.Errorf("in memory: needs %+v, lacking %v; want %+v", memory.Needs, memory.Lacking, want)
 	}
+	light := makePlan(t, harness.Host{}, planned, "fleet.doors.driver=lean")
+	if want := int64(200 * 10 << 10); light.Needs.GeneratorBytes != want {
+		t.Errorf("with the lean driver: needs %+v, want %d bytes in the generator", light.Needs, want)
+	}
 	lacks := func(host harness.Host, want string) {
 		t.Helper()
 		if got := strings.Join(makePlan(t, host, planned).Lacking, "\n"); !strings.HasPrefix(got, want) || (want == "") != (got == "") {

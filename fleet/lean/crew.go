@@ -16,6 +16,10 @@ const (
 	revolution tick = 8 // ticks of one turn of the wheel
 )
 
+// pingsAtOnce is how many connections one worker pings: a large fleet needs no
+// more workers for it than are busy at a time.
+const pingsAtOnce = 64
+
 // The timeouts in ticks.
 const (
 	connectTicks = tick(connectTimeout / tickLength)
@@ -168,10 +172,18 @@ func (c *crew) visit(now tick) {
 	*slot = nil
 	c.mu.Unlock()
 	again := conns[:0]
+	var quiet []*conn
 	for _, conn := range conns {
-		if conn.look(now) {
+		goesOn, pings := conn.look(now)
+		if goesOn {
 			again = append(again, conn)
 		}
+		if pings {
+			quiet = append(quiet, conn)
+		}
+	}
+	for some := range slices.Chunk(quiet, pingsAtOnce) {
+		c.dispatch(&task{quiet: some, do: doPing})
 	}
 	clear(conns[len(again):])
 	c.mu.Lock()

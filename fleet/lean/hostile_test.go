@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,6 +215,38 @@ func TestIdleWorkersEnd(t *testing.T) {
 		synctest.Wait()
 		if after := runtime.NumGoroutine(); after > before+1 {
 			t.Errorf("%d goroutines after a burst of 500 messages, %d before", after, before)
+		}
+	})
+}
+
+// TestOneWheelKeepsManyConnectionsAlive has more connections on one driver than
+// the wheel has slots, with keep-alives of several lengths.
+func TestOneWheelKeepsManyConnectionsAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const conns = 300
+		var driver lean.Driver
+		var lost atomic.Int32
+		hub := fleettest.StartHub(t, nil)
+		before := runtime.NumGoroutine()
+		all := make([]fleet.Conn, conns)
+		for i := range all {
+			s := fleet.Session{ClientID: fmt.Sprintf("dev-%d", i), KeepAlive: time.Duration(1+i%40) * time.Second, OnLost: func(error) { lost.Add(1) }}
+			var err error
+			if all[i], err = driver.Dial(t.Context(), hub.Dial, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; lost.Load() != 0 || n > 2*conns+10 {
+			t.Errorf("after ten minutes %d connections are lost, and %d goroutines run with the hub's %d", lost.Load(), n, conns)
+		}
+		for _, conn := range all {
+			_ = conn.Close()
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 0 {
+			t.Errorf("%d goroutines are left after the last Close", n)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package lean
 
 import (
 	"context"
+	"fmt"
 
 	"muster/fleet"
 )
@@ -9,15 +10,16 @@ import (
 const ackTicks = tick(fleet.AckTimeout / tickLength)
 
 // look is the wheel's look at a connection: it ends what takes too long and
-// pings what is quiet. It reports whether there will be more to look at.
-func (c *conn) look(now tick) bool {
+// finds what is quiet. It reports whether there will be more to look at, and
+// whether a ping is to be sent.
+func (c *conn) look(now tick) (goesOn, pings bool) {
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
-		return false
+		return false, false
 	}
 	fault := c.faultLocked(now)
-	pings := fault == nil && c.pingsLocked(now)
+	pings = fault == nil && c.pingsLocked(now)
 	if pings {
 		c.pinged = now
 	}
@@ -27,10 +29,7 @@ func (c *conn) look(now tick) bool {
 		_ = c.end(fault)
 		c.crew.dispatch(&task{conn: c, do: doBreak}) // closing TLS may take a while
 	}
-	if pings {
-		c.crew.dispatch(&task{conn: c, do: doPing})
-	}
-	return fault == nil
+	return fault == nil, pings
 }
 
 // faultLocked returns what takes too long, or nil.
@@ -40,7 +39,7 @@ func (c *conn) faultLocked(now tick) error {
 	case c.writing != nil && taken >= writeTicks:
 		return errStalled
 	case c.writing != nil && taken > 1 && c.writing.Err() != nil:
-		return context.Cause(c.writing)
+		return fmt.Errorf("given up in the middle of a write: %w", context.Cause(c.writing))
 	case !c.greeted && now-c.sent >= connectTicks:
 		return errNoConnack
 	case c.pinged != 0 && now-c.pinged >= pingTicks:
@@ -50,7 +49,7 @@ func (c *conn) faultLocked(now tick) error {
 }
 
 // pingsLocked reports whether the keep-alive would be over before the wheel
-// looks again.
+// looks again. Who writes at that time needs no ping, or is stuck.
 func (c *conn) pingsLocked(now tick) bool {
-	return c.greeted && c.keepAlive > 0 && c.pinged == 0 && now-c.sent+c.every >= c.keepAlive
+	return c.greeted && c.writing == nil && c.keepAlive > 0 && c.pinged == 0 && now-c.sent+c.every >= c.keepAlive
 }

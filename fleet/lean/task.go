@@ -13,7 +13,7 @@ type duty uint8
 
 const (
 	doDeliver duty = iota // call the handler of a message, then acknowledge it
-	doPing                // send a PINGREQ
+	doPing                // send a PINGREQ on each of some connections
 	doBreak               // close the network connection of one that is over
 	doLost                // tell of a loss
 )
@@ -26,6 +26,7 @@ type task struct {
 	topic int    // length of the topic, with which data begins
 	cost  int64  // what it adds to the connection's held
 	data  []byte // topic and payload
+	quiet []*conn
 }
 
 // keptBytes bounds what buffers are kept for the next message.
@@ -57,7 +58,9 @@ func (t *task) run() {
 		c.held.Add(-t.cost)
 		t.give()
 	case doPing:
-		_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells
+		for _, c := range t.quiet {
+			_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells
+		}
 	case doBreak:
 		_ = c.nc.Close()
 	case doLost:
