@@ -307,6 +307,19 @@ func TestWakeLimit(t *testing.T) {
 		}
 	}
 	all := map[string]time.Duration{"total": 200 * time.Millisecond, "device": 50 * time.Millisecond, "delivery": 100 * time.Millisecond}
+	// Of the last seconds, after a slow beginning.
+	part := func(path string, ms float64, want time.Duration) {
+		t.Helper()
+		of := report.Threshold{Expression: "e", Path: strings.Split(path, "."), Value: &ms, Unit: "ms"}
+		if got, basis := report.WakeLimit(job(all), []report.Threshold{of}); time.Duration(got) != want {
+			t.Errorf("wakeLimit of %s, which measured %v ms = %v (%s), want %v", path, ms, time.Duration(got), basis, want)
+		}
+	}
+	part("jobs.lock.total.p99", 40, 4*time.Millisecond)
+	part("jobs.lock.total.max", 80, 8*time.Millisecond)
+	part("jobs.lock.total.p99", 200, 20*time.Millisecond)
+	part("jobs.lock.total.max", 900, 20*time.Millisecond)
+	part("jobs.lock.total.p50", 40, 20*time.Millisecond)
 	limit(20*time.Millisecond, all)
 	limit(10*time.Millisecond, all, "jobs.lock.delivery.p50", "jobs.lock.total.max")
 	limit(5*time.Millisecond, all, "jobs.lock.total.p99", "jobs.lock.device.p99")
