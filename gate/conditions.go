@@ -90,7 +90,7 @@ func (c *Comparison) warn(base, newer []*Folder, metric Metric) {
 			add("the %s runs are of different versions: %s", side.name, strings.Join(s.Versions, ", "))
 		}
 		if s.Conditions.Wake > s.Mean/wakePart {
-			add("%s: the generator's wake p99 %s is above a tenth of what is measured: the numbers hold its own waiting", side.name, short(s.Conditions.Wake))
+			add("%s: the generator's wake p99 %s is above a tenth of what is measured: the numbers hold its own waiting", side.name, s.Conditions.Wake.String())
 		}
 		if steal := s.Conditions.Steal; steal != nil && *steal > muchSteal {
 			add("%s: the hypervisor gave up to %s of the processors to others", side.name, part(*steal))
@@ -102,7 +102,7 @@ func (c *Comparison) warn(base, newer []*Folder, metric Metric) {
 			add("%s: the runs differ by %s among themselves: choose a steadier metric, longer runs or a quieter host", side.name, part(s.Spread))
 		}
 		if s.Mean < coarse {
-			add("%s: latencies are recorded in whole microseconds, which is %s of %s", side.name, part(float64(report.Millis(time.Microsecond))/float64(s.Mean)), short(s.Mean))
+			add("%s: latencies are recorded in whole microseconds, which is %s of %s", side.name, part(float64(report.Millis(time.Microsecond))/float64(s.Mean)), s.Mean.String())
 		}
 	}
 	if a, b := base[0].Header.GoVersion, newer[0].Header.GoVersion; a != b {

@@ -330,7 +330,7 @@ func (c *conductor) note(f *Folder, n int, null bool, side Who) error {
 	if null {
 		kind = "null pair"
 	}
-	c.say("%s %d: %s %s (%s)", kind, n, side, short(m.Value), c.metric)
+	c.say("%s %d: %s %s (%s)", kind, n, side, m.Value.String(), c.metric)
 	return nil
 }
 

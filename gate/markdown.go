@@ -40,7 +40,7 @@ func (c *Comparison) Markdown(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s\n\n| metric | base | new | new/base | between |\n| --- | ---: | ---: | ---: | ---: |\n", informing)
 	}
 	for _, r := range c.Rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", escape(r.Metric), short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", escape(r.Metric), r.Base.String(), r.New.String(), signed(r.Ratio.Value), interval(r.Ratio))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

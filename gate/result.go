@@ -44,7 +44,7 @@ func (r *Result) Markdown(w io.Writer) error {
 		if m.Use != nil && m.Use.TotalSeconds > 0 {
 			steal = part(m.Use.StealSeconds / m.Use.TotalSeconds)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", escape(m.Dir), valueWords(m.Value), m.Verdict, short(m.Wake), short(m.GCPause), steal, escape(m.Discarded))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", escape(m.Dir), valueWords(m.Value), m.Verdict, m.Wake.String(), m.GCPause.String(), steal, escape(m.Discarded))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -55,7 +55,7 @@ func valueWords(v report.Millis) string {
 	if v == 0 {
 		return "-"
 	}
-	return short(v)
+	return v.String()
 }
 
 func (r *Result) list(mark string, word func(string) string) string {

@@ -6,12 +6,10 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"muster/internal/stats"
-	"muster/report"
 )
 
 // part words a part of a whole, such as 0.05, as a percentage of two digits.
@@ -58,20 +56,7 @@ func between(r Ratio) string {
 	return "between " + signed(*r.Low) + " and " + signed(*r.High)
 }
 
-// short returns m with three significant digits and a fitting unit.
-func short(m report.Millis) string {
-	d := time.Duration(m)
-	for _, unit := range []struct {
-		size time.Duration
-		name string
-	}{{time.Second, "s"}, {time.Millisecond, "ms"}} {
-		if d >= unit.size-unit.size/2000 {
-			return digits3(float64(d)/float64(unit.size)) + " " + unit.name
-		}
-	}
-	return digits3(float64(d)/float64(time.Microsecond)) + " µs"
-}
-
+// digits3 prints v with three significant digits.
 func digits3(v float64) string {
 	decimals := 0
 	switch {
@@ -139,7 +124,7 @@ func (c *Comparison) Text(w io.Writer) error {
 }
 
 func (s *Side) words() string {
-	text := fmt.Sprintf("%s, %s", runs(s.Runs), short(s.Mean))
+	text := fmt.Sprintf("%s, %s", runs(s.Runs), s.Mean.String())
 	if s.Runs > 1 {
 		text += fmt.Sprintf(", run-to-run CV %s", part(s.Spread))
 	}
@@ -181,7 +166,7 @@ func (c *Comparison) couldSee() string {
 }
 
 func (c Conditions) words() string {
-	text := fmt.Sprintf("wake p99 %s, GC pause p99 %s", short(c.Wake), short(c.GCPause))
+	text := fmt.Sprintf("wake p99 %s, GC pause p99 %s", c.Wake.String(), c.GCPause.String())
 	if c.Steal != nil {
 		text += fmt.Sprintf(", steal %s, other processes %s", part(*c.Steal), part(*c.Others))
 	}
@@ -197,7 +182,7 @@ func (c *Comparison) table(b *strings.Builder) {
 	}
 	rows := [][5]string{{"metric", "base", "new", "new/base", "between"}}
 	for _, r := range c.Rows {
-		rows = append(rows, [5]string{plain(r.Metric), short(r.Base), short(r.New), signed(r.Ratio.Value), interval(r.Ratio)})
+		rows = append(rows, [5]string{plain(r.Metric), r.Base.String(), r.New.String(), signed(r.Ratio.Value), interval(r.Ratio)})
 	}
 	var columns [5]int
 	for _, row := range rows {

@@ -189,7 +189,7 @@ func (c *console) job(j *Job) {
 	if len(j.Slowest) > 0 {
 		var names []string
 		for _, d := range j.Slowest[:min(len(j.Slowest), namedOnConsole)] {
-			names = append(names, plain(d.ID)+" "+short(d.Max))
+			names = append(names, plain(d.ID)+" "+d.Max.String())
 		}
 		c.labelled("slowest", names)
 	}
@@ -245,10 +245,10 @@ func percent(n, all int64) string {
 func (j *Job) started() []string {
 	var items []string
 	if j.StartError != nil {
-		items = append(items, "off by "+short(j.StartError.Max)+" at most")
+		items = append(items, "off by "+j.StartError.Max.String()+" at most")
 	}
 	if j.Wake != nil {
-		items = append(items, "generator wake p99 "+short(j.Wake.P99)+" (limit "+short(j.Wake.Limit)+")")
+		items = append(items, "generator wake p99 "+j.Wake.P99.String()+" (limit "+j.Wake.Limit.String()+")")
 	}
 	if j.Attempts > j.Targeted {
 		items = append(items, thousands(j.Attempts)+" requests")
@@ -323,7 +323,7 @@ func (c *console) faults(all []Fault) {
 func (c *console) fleet(f *Fleet) {
 	items := []string{thousands(f.Connected) + " of " + thousands(f.Devices)}
 	if st := f.Connect; st != nil {
-		items = append(items, "p50 "+short(st.P50), "p90 "+short(st.P90), "p99 "+short(st.P99), "p99.9 "+short(st.P999), "max "+short(st.Max))
+		items = append(items, "p50 "+st.P50.String(), "p90 "+st.P90.String(), "p99 "+st.P99.String(), "p99.9 "+st.P999.String(), "max "+st.Max.String())
 	}
 	if f.Failed > 0 {
 		items = append(items, "failed "+thousands(f.Failed))
@@ -349,13 +349,13 @@ func (c *console) generator(g *Generator) {
 		items[0] = "NOT VALID"
 	}
 	if g.Wake != nil {
-		items = append(items, "wake over the whole run p99 "+short(g.Wake.P99)+" max "+short(g.Wake.Max))
+		items = append(items, "wake over the whole run p99 "+g.Wake.P99.String()+" max "+g.Wake.Max.String())
 	}
 	if g.Lag != nil {
-		items = append(items, "timer late p99 "+short(g.Lag.P99)+" max "+short(g.Lag.Max))
+		items = append(items, "timer late p99 "+g.Lag.P99.String()+" max "+g.Lag.Max.String())
 	}
 	if g.MaxRSS > 0 { // else it gave no account of itself
-		items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+short(g.GCPauseP99))
+		items = append(items, "CPU "+digits3(g.CPUSeconds)+" s", size(g.MaxRSS), "GC pause p99 "+g.GCPauseP99.String())
 	}
 	c.labelled("generator", items)
 	if more := g.upkeep(); len(more) > 0 {

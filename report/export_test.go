@@ -10,7 +10,6 @@ import (
 // Names for tests of what only the package itself uses.
 var (
 	WakeLimit = wakeLimit
-	Short     = short
 	Thousands = thousands
 	Lookup    = lookup
 	WriteFile = writeFile

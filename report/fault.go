@@ -57,7 +57,7 @@ func (f *Fault) String() string {
 	case time.Duration(*f.Lasted) < time.Millisecond:
 		text += ": once"
 	default:
-		text += ": for " + short(*f.Lasted)
+		text += ": for " + (*f.Lasted).String()
 	}
 	return text + ", struck " + thousands(f.Struck)
 }

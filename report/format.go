@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// short returns m with three significant digits and a fitting unit.
-func short(m Millis) string {
+// String returns m with three significant digits and a fitting unit.
+func (m Millis) String() string {
 	number, unit := split(m)
 	return number + " " + unit
 }

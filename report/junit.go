@@ -168,7 +168,7 @@ func (j *Job) account() string {
 	}
 	for p := range phases {
 		if st := j.Phases[p.String()]; st != nil {
-			fmt.Fprintf(&b, "\n%s: p50 %s, p90 %s, p99 %s, max %s of %s", p, short(st.P50), short(st.P90), short(st.P99), short(st.Max), thousands(st.Count))
+			fmt.Fprintf(&b, "\n%s: p50 %s, p90 %s, p99 %s, max %s of %s", p, st.P50.String(), st.P90.String(), st.P99.String(), st.Max.String(), thousands(st.Count))
 		}
 	}
 	return b.String()

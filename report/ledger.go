@@ -195,7 +195,7 @@ func (c *ClockAhead) text() string {
 	if c == nil {
 		return ""
 	}
-	return fmt.Sprintf(", the hub's being %s to %s ahead", short(c.Min), short(c.Max))
+	return fmt.Sprintf(", the hub's being %s to %s ahead", c.Min.String(), c.Max.String())
 }
 
 func readsJob(thresholds []Threshold, job string) bool {

@@ -257,7 +257,7 @@ func (r *Running) String() string {
 	if r.Count == 0 {
 		return ""
 	}
-	return "p50 " + short(Millis(r.P50)) + ", p99 " + short(Millis(r.P99))
+	return "p50 " + Millis(r.P50).String() + ", p99 " + Millis(r.P99).String()
 }
 
 // Running returns how long the executions of each job took so far, in the

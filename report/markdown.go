@@ -156,12 +156,12 @@ func (m *markdown) stats(job, phase string, st *Stats) {
 	if st.Clock != "" {
 		phase += " †"
 	}
-	m.row(job, phase, thousands(st.Count), short(st.P50), short(st.P90), short(st.P99), short(st.P999), short(st.Max))
+	m.row(job, phase, thousands(st.Count), st.P50.String(), st.P90.String(), st.P99.String(), st.P999.String(), st.Max.String())
 }
 
 func (m *markdown) generator(g *Generator) {
 	if g.Wake != nil {
-		m.f("Generator: wake p99 %s, max %s; CPU %s s, %s.\n\n", short(g.Wake.P99), short(g.Wake.Max), digits3(g.CPUSeconds), size(g.MaxRSS))
+		m.f("Generator: wake p99 %s, max %s; CPU %s s, %s.\n\n", g.Wake.P99.String(), g.Wake.Max.String(), digits3(g.CPUSeconds), size(g.MaxRSS))
 	}
 	if more := g.upkeep(); len(more) > 0 {
 		m.f("Generator: %s.\n\n", escape(strings.Join(more, "; ")))

@@ -165,11 +165,11 @@ func TestNamesCannotDriveTheTerminalOrTheTable(t *testing.T) {
 	}
 }
 
-func TestShort(t *testing.T) {
+func TestMillisAsWords(t *testing.T) {
 	short := func(d time.Duration, want string) {
 		t.Helper()
-		if got := report.Short(report.Millis(d)); got != want {
-			t.Errorf("short(%v) = %q, want %q", d, got, want)
+		if got := report.Millis(d).String(); got != want {
+			t.Errorf("Millis(%v) = %q, want %q", d, got, want)
 		}
 	}
 	short(0, "0 µs")

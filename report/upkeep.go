@@ -88,7 +88,7 @@ func (u *upkeep) describe(s *Summary, run *Run) {
 	}
 	if g.Samples != nil && g.Samples.Late > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s waited more than %v for the disk, at most %s: a kill would have lost them",
-			count(g.Samples.Late, "sample"), sample.LateAfter, short(g.Samples.LongestWait)))
+			count(g.Samples.Late, "sample"), sample.LateAfter, g.Samples.LongestWait.String()))
 	}
 	g.Calibration = run.Calibration
 	for i := range s.Jobs {
@@ -122,7 +122,7 @@ func (u *Use) text() string {
 func (g *Generator) upkeep() []string {
 	var items []string
 	if g.ScheduleLag != nil {
-		items = append(items, "schedule lag p99 "+short(g.ScheduleLag.P99)+" max "+short(g.ScheduleLag.Max)+" (job "+plain(g.ScheduleLag.Job)+")")
+		items = append(items, "schedule lag p99 "+g.ScheduleLag.P99.String()+" max "+g.ScheduleLag.Max.String()+" (job "+plain(g.ScheduleLag.Job)+")")
 	}
 	if g.PeakCPU > 0 {
 		items = append(items, "CPU at most "+strconv.Itoa(int(math.Round(100*g.PeakCPU)))+" % in a second")
@@ -137,7 +137,7 @@ func (g *Generator) upkeep() []string {
 		items = append(items, "samples "+thousands(s.Records)+", late "+thousands(s.Late)+", dropped "+thousands(s.Dropped))
 	}
 	if c := g.Calibration; c != nil {
-		items = append(items, "harness alone "+digits3(c.CPUMicros)+" µs of CPU a round trip, p50 "+short(c.P50)+" p99 "+short(c.P99))
+		items = append(items, "harness alone "+digits3(c.CPUMicros)+" µs of CPU a round trip, p50 "+c.P50.String()+" p99 "+c.P99.String())
 	}
 	return items
 }

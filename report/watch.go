@@ -194,7 +194,7 @@ func (w *watch) judgeConnects(s *Summary) {
 	if limit := max(wakeFloor, s.Fleet.Connect.P99/wakePart); wakes.P99 > limit {
 		s.Warnings = append(s.Warnings, fmt.Sprintf(
 			"the generator was saturated while devices connected: wake p99 %s is above %s (%d %% of connect p99 %s); connect latencies hold its own waiting",
-			short(wakes.P99), short(limit), 100/wakePart, short(s.Fleet.Connect.P99)))
+			wakes.P99.String(), limit.String(), 100/wakePart, s.Fleet.Connect.P99.String()))
 	}
 }
 
@@ -203,7 +203,7 @@ func (w *watch) judgeConnects(s *Summary) {
 // a saturated generator is a warning: nothing that is judged depends on it.
 func (w *watched) judge(j *Job, thresholds []Threshold) string {
 	if w.step > stepLimit && j.onHubClock() {
-		j.warn("the wall clock stepped by %s: phases on the hub's clock are in doubt", short(Millis(w.step)))
+		j.warn("the wall clock stepped by %s: phases on the hub's clock are in doubt", Millis(w.step).String())
 	}
 	if len(w.flights.starts) == 0 {
 		return "" // nothing of it went through the generator
@@ -219,20 +219,20 @@ func (w *watched) judge(j *Job, thresholds []Threshold) string {
 		return ""
 	case !readsPhase(thresholds, j.Name):
 		j.warn("the generator was saturated: wake p99 %s is above %s (%s); no threshold reads a latency of this job, so the verdict stands, but its latencies are not the hub's",
-			short(wakes.P99), short(limit), basis)
+			wakes.P99.String(), limit.String(), basis)
 		return ""
 	}
-	return fmt.Sprintf("job %s: the generator was saturated: wake p99 %s is above %s (%s)", j.Name, short(wakes.P99), short(limit), basis)
+	return fmt.Sprintf("job %s: the generator was saturated: wake p99 %s is above %s (%s)", j.Name, wakes.P99.String(), limit.String(), basis)
 }
 
 // judgeUnwatched judges a job in which there was no wake at all.
 func (w *watched) judgeUnwatched(j *Job) string {
 	lasted := w.flights.lasted()
 	if lasted < unwatchable {
-		j.warn("it lasted %s, too short to hold a wake of the generator", short(Millis(lasted)))
+		j.warn("it lasted %s, too short to hold a wake of the generator", Millis(lasted).String())
 		return ""
 	}
-	return fmt.Sprintf("job %s: no wake of the generator in the %s that it lasted: nothing shows that it kept up", j.Name, short(Millis(lasted)))
+	return fmt.Sprintf("job %s: no wake of the generator in the %s that it lasted: nothing shows that it kept up", j.Name, Millis(lasted).String())
 }
 
 func (j *Job) onHubClock() bool {
@@ -264,7 +264,7 @@ func wakeLimit(j *Job, thresholds []Threshold) (Millis, string) {
 		}
 	}
 	if limit := s.p99 / wakePart; limit > wakeFloor {
-		return limit, fmt.Sprintf("%d %% of %s %s", 100/wakePart, s.of, short(s.p99))
+		return limit, fmt.Sprintf("%d %% of %s %s", 100/wakePart, s.of, s.p99.String())
 	}
 	return wakeFloor, "the least limit"
 }
