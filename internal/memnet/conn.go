@@ -8,22 +8,45 @@ import (
 
 // conn is one end of a pipe.
 type conn struct {
-	in, out *half
-	addr    net.Addr
+	pipe *pipe
+	end  int // its place in the pipe's ends
 }
+
+// in carries what c reads, out what it writes.
+func (c *conn) in() *half  { return &c.pipe.halves[1-c.end] }
+func (c *conn) out() *half { return &c.pipe.halves[c.end] }
+
+// A Waker is told that a connection can be read. Its Wake is called by whoever
+// made it so, under no lock of this package but perhaps under the caller's own: it
+// must not block.
+type Waker interface{ Wake() }
 
 // Read reads what has arrived, at least one byte unless p is empty.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.in.read(p)
+	n, err := c.in().read(p)
 	if err == nil || err == io.EOF {
 		return n, err
 	}
 	return n, c.opError("read", err)
 }
 
+// TryRead is Read that does not wait: it returns 0 and no error where Read would.
+func (c *conn) TryRead(p []byte) (int, error) {
+	n, err := c.in().tryRead(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, c.opError("read", err)
+}
+
+// Await lets w be told, once, when a Read would not wait any more: something has
+// come, or an end, or the read deadline. It reports false if that is so already;
+// w is not told then. So that who reads need not be a goroutine that waits.
+func (c *conn) Await(w Waker) bool { return c.in().await(w) }
+
 // Write writes all of p, or less with an error.
 func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.out.write(p)
+	n, err := c.out().write(p)
 	if err != nil {
 		return n, c.opError("write", err)
 	}
@@ -33,27 +56,27 @@ func (c *conn) Write(p []byte) (int, error) {
 // Close ends both directions. What has been written can still be read by the
 // peer; what has not been read is lost.
 func (c *conn) Close() error {
-	if !c.out.closeWriter() { // first: whom the other wakes from a read must not be able to write any more, as on a socket
+	if !c.out().closeWriter() { // first: whom the other wakes from a read must not be able to write any more, as on a socket
 		return c.opError("close", net.ErrClosed)
 	}
-	c.in.closeReader()
+	c.in().closeReader()
 	return nil
 }
 
 // CloseWrite ends the direction to the peer, which reads io.EOF behind what has
 // been written.
 func (c *conn) CloseWrite() error {
-	if !c.out.finish() {
+	if !c.out().finish() {
 		return c.opError("close", net.ErrClosed)
 	}
 	return nil
 }
 
 // LocalAddr returns the address of the listener, as RemoteAddr does.
-func (c *conn) LocalAddr() net.Addr { return c.addr }
+func (c *conn) LocalAddr() net.Addr { return c.pipe.addr }
 
 // RemoteAddr returns the address of the listener.
-func (c *conn) RemoteAddr() net.Addr { return c.addr }
+func (c *conn) RemoteAddr() net.Addr { return c.pipe.addr }
 
 // SetDeadline sets both deadlines. The zero time is none.
 func (c *conn) SetDeadline(t time.Time) error {
@@ -65,7 +88,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline ends present and future Reads at t.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if !c.in.setDeadline(&c.in.reader, t) {
+	if !c.in().setDeadline(&c.in().reader, t) {
 		return c.opError("set", net.ErrClosed)
 	}
 	return nil
@@ -73,12 +96,12 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline ends present and future Writes at t.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	if !c.out.setDeadline(&c.out.writer, t) {
+	if !c.out().setDeadline(&c.out().writer, t) {
 		return c.opError("set", net.ErrClosed)
 	}
 	return nil
 }
 
 func (c *conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: network, Source: c.addr, Addr: c.addr, Err: err}
+	return &net.OpError{Op: op, Net: network, Source: c.pipe.addr, Addr: c.pipe.addr, Err: err}
 }

@@ -72,10 +72,10 @@ func TestIdleCost(t *testing.T) {
 			t.Errorf("%s: %.0f bytes and %d goroutines, want at most %.0f and none", name, got, goroutines, limit)
 		}
 	}
-	check("unused", 400, nothing)
-	check("used", 400, roundTrip)
-	check("used, with a deadline", 800, keepAlive)
-	check("closed by the peer before it has read", 400, closeUnread)
+	check("unused", 280, nothing)
+	check("used", 280, roundTrip)
+	check("used, with a deadline", 280, keepAlive)
+	check("closed by the peer before it has read", 280, closeUnread)
 }
 
 func BenchmarkIdle(b *testing.B) {

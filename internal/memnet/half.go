@@ -11,79 +11,133 @@ import (
 // A half carries bytes in one direction. The end that writes into it and the end
 // that reads from it each have a side.
 type half struct {
-	mu      sync.Mutex // guards all below; never held while blocked
-	changed sync.Cond  // broadcast at each change that a blocked read or write waits for
+	mu      sync.Mutex // guards all below; never held while blocked, or while a waker is called
+	changed *sync.Cond // broadcast at each change that a blocked call waits for; nil until one had to
+	waker   Waker      // to be called when a read would not wait any more; nil: none
 
 	data    ring
-	writing bool // a write is waiting for room: others queue behind it
-	eof     bool // nothing will be written any more
+	blocked int32 // calls that wait
+	writing bool  // a write has begun and not ended: others queue behind it
+	eof     bool  // nothing will be written any more
 
 	reader, writer side
-}
-
-// A side is what one end did to a half.
-type side struct {
-	closed   bool
-	deadline *deadline // nil until one is set
-}
-
-func (s *side) expired() bool { return s.deadline != nil && s.deadline.expired }
-
-func (s *side) close() {
-	s.closed = true
-	if s.deadline != nil {
-		s.deadline.clear()
-	}
 }
 
 func (h *half) read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
-		switch {
-		case h.reader.closed:
-			return 0, net.ErrClosed
-		case h.reader.expired():
-			return 0, os.ErrDeadlineExceeded
-		case len(p) == 0:
-			return 0, nil
-		case h.data.n > 0:
-			n := h.data.read(p)
-			h.changed.Broadcast()
-			return n, nil
-		case h.eof:
-			return 0, io.EOF
+		if n, done, err := h.take(p); done {
+			return n, err
 		}
-		h.changed.Wait()
+		h.wait(&h.reader)
 	}
 }
 
-func (h *half) write(p []byte) (int, error) {
+// tryRead is read that returns 0 and no error instead of waiting.
+func (h *half) tryRead(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for h.writing && h.writeFault() == nil {
-		h.changed.Wait()
+	n, _, err := h.take(p)
+	return n, err
+}
+
+// take reads what is there; it reports false if that is nothing yet.
+func (h *half) take(p []byte) (n int, done bool, err error) {
+	switch {
+	case h.reader.closed:
+		return 0, true, net.ErrClosed
+	case h.reader.expired():
+		return 0, true, os.ErrDeadlineExceeded
+	case len(p) == 0:
+		return 0, true, nil
+	case h.data.n > 0:
+		n = h.data.read(p)
+		h.broadcast()
+		return n, true, nil
+	case h.eof:
+		return 0, true, io.EOF
 	}
-	written := 0
+	return 0, false, nil
+}
+
+// await lets w be called once when a read would not wait any more; it reports
+// false if one would not wait now.
+func (h *half) await(w Waker) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.readable() {
+		return false
+	}
+	h.waker = w
+	h.arm(&h.reader)
+	return true
+}
+
+func (h *half) readable() bool {
+	return h.data.n > 0 || h.eof || h.reader.closed || h.reader.expired()
+}
+
+// unlock is what ends every call that may have changed whether a read waits.
+func (h *half) unlock() {
+	if h.waker == nil || !h.readable() {
+		h.mu.Unlock()
+		return
+	}
+	w := h.waker
+	h.waker = nil
+	h.mu.Unlock()
+	w.Wake()
+}
+
+// wait waits for a change on behalf of a side, or for its deadline.
+func (h *half) wait(s *side) {
+	h.arm(s)
+	if h.changed == nil {
+		h.changed = sync.NewCond(&h.mu)
+	}
+	h.blocked++
+	h.changed.Wait()
+	h.blocked--
+}
+
+func (h *half) broadcast() {
+	if h.blocked > 0 {
+		h.changed.Broadcast()
+	}
+}
+
+func (h *half) write(p []byte) (written int, err error) {
+	h.mu.Lock()
+	for h.writing && h.writeFault() == nil {
+		h.wait(&h.writer)
+	}
 	for {
 		if err := h.writeFault(); err != nil {
+			h.unlock()
 			return written, err
 		}
 		if n := h.data.write(p[written:]); n > 0 {
 			written += n
-			h.changed.Broadcast()
+			h.broadcast()
 		}
 		if written == len(p) {
+			h.unlock()
 			return written, nil
 		}
-		h.await()
+		h.awaitRoom()
 	}
 }
 
-// await waits for a change on behalf of a write that has begun.
-func (h *half) await() {
+// awaitRoom waits for a change on behalf of a write that has begun.
+func (h *half) awaitRoom() {
 	h.writing = true
-	h.changed.Wait()
+	if h.waker != nil { // who is woken may make room before this waits
+		h.unlock()
+		h.mu.Lock()
+	} else {
+		h.wait(&h.writer)
+	}
 	h.writing = false
 }
 
@@ -104,12 +158,12 @@ func (h *half) writeFault() error {
 // reports false if the writer is closed.
 func (h *half) finish() bool {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	if h.writer.closed {
 		return false
 	}
 	h.eof = true
-	h.changed.Broadcast()
+	h.broadcast()
 	return true
 }
 
@@ -117,21 +171,21 @@ func (h *half) finish() bool {
 // before.
 func (h *half) closeWriter() bool {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	if h.writer.closed {
 		return false
 	}
 	h.eof = true
 	h.writer.close()
-	h.changed.Broadcast()
+	h.broadcast()
 	return true
 }
 
 // closeReader closes the reader's side and drops what it has not read.
 func (h *half) closeReader() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	h.reader.close()
 	h.data.drop()
-	h.changed.Broadcast()
+	h.broadcast()
 }

@@ -5,7 +5,8 @@
 // back-pressure works as on a socket. It has deadlines, half-close and TCP's
 // errors: io.EOF once what the peer wrote before its Close has been read, EPIPE
 // on a Write to a closed peer, net.ErrClosed after an own Close. It starts no
-// goroutine, and while it is idle it holds no buffer.
+// goroutine, and while it is idle it holds no buffer; a deadline has a timer only
+// while a call waits for it.
 //
 // # Concurrency
 //
@@ -26,7 +27,10 @@ func (a address) Network() string { return network }
 func (a address) String() string  { return network + ":" + string(a) }
 
 // Pipe returns the two ends of a new connection. Like those of a Listener, both
-// have a method CloseWrite() error, as *net.TCPConn has.
+// have a method CloseWrite() error, as *net.TCPConn has, and methods for who reads
+// many connections with few goroutines: TryRead(p []byte) (int, error), which
+// returns 0 where Read would wait, and Await(w Waker) bool, which lets w be told
+// when it would not any more.
 func Pipe() (a, b net.Conn) {
 	p := newPipe(address("pipe"))
 	return &p.ends[0], &p.ends[1]
@@ -34,15 +38,15 @@ func Pipe() (a, b net.Conn) {
 
 // A pipe is a connection with both its ends, in one allocation.
 type pipe struct {
+	addr   net.Addr
 	ends   [2]conn
 	halves [2]half // halves[i] carries what ends[i] writes
 }
 
 func newPipe(addr net.Addr) *pipe {
-	p := &pipe{}
+	p := &pipe{addr: addr}
 	for i := range p.ends {
-		p.halves[i].changed.L = &p.halves[i].mu
-		p.ends[i] = conn{in: &p.halves[1-i], out: &p.halves[i], addr: addr}
+		p.ends[i] = conn{pipe: p, end: i}
 	}
 	return p
 }
