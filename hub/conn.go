@@ -69,9 +69,10 @@ var endingNames = [...]string{
 
 func (e ending) String() string { return endingNames[e] }
 
-// conn is one MQTT connection. Its reader goroutine (serve, owned by Hub.tasks) is the only one that reads, that moves
-// deadlines forward and that closes nc; everybody else ends the connection by calling end. Writers append to pending;
-// a flusher goroutine (owned by flushers, joined by serve) exists only while there is something to write.
+// conn is one MQTT connection. Its reader is the only one that reads, that moves deadlines forward and that closes nc;
+// everybody else ends the connection by calling end. The reader is a goroutine of its own (serve, owned by Hub.tasks), or,
+// from CONNECT on if nc is a poller, whichever of the hub's readers has it. Writers append to pending;
+// a flusher goroutine (owned by flushers, joined by finish) exists only while there is something to write.
 type conn struct {
 	hub *Hub
 	nc  net.Conn
@@ -79,6 +80,10 @@ type conn struct {
 	out writer    // nc, or the WebSocket on it
 	rd  *mqtt.Reader
 	dev *device // nil before CONNECT was accepted
+
+	poll  poller   // nc, if it is one; nil: a goroutine waits in its Read
+	next  *conn    // in the readers' queue
+	alarm deadline // in place of nc's read deadline, once polled
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
@@ -116,19 +121,38 @@ func newConn(h *Hub, nc net.Conn) *conn {
 	return c
 }
 
-// serve reads packets until the connection ends, and leaves nothing of it behind.
+// serve reads packets until the connection ends, or until CONNECT if others read it then.
 func (c *conn) serve() {
 	err := c.handshake()
-	for err == nil {
-		var h mqtt.Header
-		var body []byte
-		if h, body, err = c.rd.Next(); err != nil {
-			break
-		}
-		c.heard = time.Now()
-		err = c.handle(h, body)
+	if err == nil {
+		err = c.read()
 	}
+	c.leave(err)
+}
+
+// read acts on packets until there is an error: the connection's end, or that somebody else is to go on.
+func (c *conn) read() error {
+	for n := 1; ; n++ {
+		h, body, err := c.rd.Next()
+		if err != nil {
+			return err
+		}
+		stranger := c.dev == nil
+		c.heard = time.Now()
+		if err := c.handle(h, body); err != nil {
+			return err
+		}
+		if c.polled() && (stranger || n >= turn) {
+			return errTurn
+		}
+	}
+}
+
+// finish ends the connection and leaves nothing of it behind.
+func (c *conn) finish(err error) {
+	defer c.hub.tasks.Done()
 	c.end(endingOf(err))
+	c.hub.timers.disarm(&c.alarm)
 	if c.dev != nil {
 		c.hub.detach(c)
 	}
@@ -236,7 +260,7 @@ type patient struct{ *conn }
 
 func (r patient) Read(p []byte) (int, error) {
 	for {
-		n, err := r.nc.Read(p)
+		n, err := r.receive(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -244,6 +268,18 @@ func (r patient) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// receive is nc.Read, but says at once that there is nothing to read if the connection is polled.
+func (c *conn) receive(p []byte) (int, error) {
+	if !c.polled() {
+		return c.nc.Read(p)
+	}
+	n, err := c.poll.TryRead(p)
+	if n == 0 && err == nil {
+		return 0, errIdle
+	}
+	return n, err
 }
 
 // spend counts what was read before CONNECT was accepted. The first bytes tell how much that may be: the reader's first
@@ -294,16 +330,31 @@ func (c *conn) deadline() (ending, time.Time) {
 }
 
 // waitUntil sets the read deadline, unless somebody has ended the connection: end sets the reason before its own
-// deadline, so either it is seen here, or its deadline comes after ours.
+// deadline, so either it is seen here, or its deadline comes after ours. If the connection is polled, the hub's timers keep
+// the deadline, and nc has none until it passes.
 func (c *conn) waitUntil(at time.Time) error {
-	if err := c.nc.SetReadDeadline(at); err != nil {
+	until := at
+	if c.polled() {
+		until = time.Time{}
+	}
+	if err := c.nc.SetReadDeadline(until); err != nil {
 		return err
+	}
+	switch {
+	case !c.polled():
+	case at.IsZero():
+		c.hub.timers.disarm(&c.alarm)
+	default:
+		c.hub.timers.arm(&c.alarm, at, c)
 	}
 	if c.reason.Load() != uint32(endNone) {
 		return &endError{endPeer, "ended by another goroutine"}
 	}
 	return nil
 }
+
+// expired is told by the timers that the read deadline has passed.
+func (c *conn) expired(time.Time) { _ = c.nc.SetReadDeadline(past) }
 
 // send appends a packet to what the connection has to write. It never blocks. The callback only appends.
 func (c *conn) send(appendPacket func([]byte) []byte) {

@@ -72,8 +72,9 @@ func (o *Options) resolve() Options {
 
 // Hub is an IoT hub. Its methods are safe for concurrent use.
 //
-// Every goroutine is counted in tasks and ends when ctx does; Close waits for them. tasks counts readers of
-// connections, running jobs, the timers, calls of ServeMQTT and ServeREST, REST connections and REST requests.
+// Every goroutine is counted in tasks, or a worker of readers, and ends when ctx does; Close waits for them. tasks counts
+// connections, with the goroutines that read one alone, running jobs, the timers, calls of ServeMQTT and ServeREST, REST
+// connections and REST requests.
 type Hub struct {
 	host      string
 	log       *slog.Logger
@@ -85,6 +86,7 @@ type Hub struct {
 	jobs      *jobs
 	blobs     blobs
 	timers    *timers
+	readers   readers
 	pacer     pacer
 	gate      gate
 	throttle  *throttle // nil without a tier
@@ -137,6 +139,7 @@ func New(opts *Options) *Hub {
 		h.vouchers.AddCert(ca)
 	}
 	h.faults.hub = h
+	h.readers.start()
 	h.strangers.most = o.MaxStrangers
 	h.mux = h.routes()
 	h.ctx, h.stop = context.WithCancel(context.Background())
@@ -166,7 +169,9 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 			_ = nc.Close() // nobody has used it
 			continue
 		}
-		h.welcome(newConn(h, nc))
+		c := newConn(h, nc)
+		c.poll, _ = nc.(poller)
+		h.welcome(c)
 	}
 }
 
@@ -221,6 +226,7 @@ func (h *Hub) welcome(c *conn) {
 	}
 	h.conns[c] = struct{}{}
 	h.strangers.enter(&c.place, c)
+	h.tasks.Add(1) // until it has finished
 	h.tasks.Go(c.serve)
 	h.mu.Unlock()
 }
@@ -341,6 +347,7 @@ func (h *Hub) Close() error {
 		c.end(endClosed)
 	}
 	h.tasks.Wait()
+	h.readers.close()
 	if h.store != nil {
 		errs = append(errs, h.store.Close())
 	}

@@ -39,7 +39,12 @@ func (c *conn) awaitKept() error {
 	if c.hub.store == nil || c.unkept.Load() < maxUnkept {
 		return nil
 	}
-	return c.stored()
+	if !c.polled() {
+		return c.stored()
+	}
+	var err error
+	c.hub.readers.without(func() { err = c.stored() })
+	return err
 }
 
 // stored lets the reader wait until all that was changed until now is kept.
