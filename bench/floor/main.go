@@ -1,8 +1,8 @@
 // Command floor measures the least that a broadcast takes on this machine: two
 // bare programs, or one in memory, that exchange the very bytes of muster's
-// devices and hub.
+// devices and hub. Beside them are pairs that use one library and nothing else.
 //
-//	floor pair -devices 10000 -broadcasts 20 -transport tcp
+//	floor pair -devices 10000 -broadcasts 20 -pair tcp
 //
 // starts both halves and prints what they cost. The other roles are the halves,
 // which it starts itself.
@@ -11,11 +11,11 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"muster/bench/internal/floor"
@@ -32,7 +32,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("no role: want pair, hub, devices or both")
+		return fmt.Errorf("no role: want pair, or one of %v", floor.Roles())
 	}
 	if args[0] == "pair" {
 		return pair(ctx, args[1:])
@@ -57,15 +57,12 @@ func pair(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("pair", flag.ContinueOnError)
 	f.IntVar(&c.Devices, "devices", 10_000, "devices")
 	f.IntVar(&c.Broadcasts, "broadcasts", 20, "broadcasts")
-	f.Func("transport", "tcp, tls or memory (default tcp)", func(s string) error {
-		c.TLS, c.Memory = s == "tls", s == "memory"
-		if !c.TLS && !c.Memory && s != "tcp" {
-			return errors.New("want tcp, tls or memory")
-		}
-		return nil
-	})
+	f.StringVar((*string)(&c.Pair), "pair", "tcp", fmt.Sprintf("which pair: one of %v", floor.Pairs()))
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if !slices.Contains(floor.Pairs(), c.Pair) || c.Devices < 1 || c.Broadcasts < 1 {
+		return fmt.Errorf("pair %s of %d devices, %d broadcasts: want one of %v, a device and a broadcast at least", c.Pair, c.Devices, c.Broadcasts, floor.Pairs())
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -3,6 +3,7 @@ package floor
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,20 +14,26 @@ import (
 // Role is which part of a pair a process plays.
 type Role string
 
-// The roles of the raw pair.
+// The roles.
 const (
-	Hub     Role = "hub"     // a Server on loopback
-	Devices Role = "devices" // a Client
-	Both    Role = "both"    // both, in memory
+	Hub         Role = "hub"     // a Server on loopback
+	Devices     Role = "devices" // a Client
+	PahoDevices Role = "paho"    // a PahoClient
+	Both        Role = "both"    // a Server and a Client, in memory
+	WebServer   Role = "web"     // a Web on loopback
+	Callers     Role = "callers" // a Caller
 )
+
+// Roles returns all roles.
+func Roles() []Role { return []Role{Hub, Devices, PahoDevices, Both, WebServer, Callers} }
 
 // Part is what a process is to be.
 type Part struct {
 	Role    Role
 	Devices int
 	TLS     bool   // of Hub
-	Addr    string // of Devices: where the hub is
-	CA      []byte // of Devices: the hub's certificate; none: no TLS
+	Addr    string // of Devices, PahoDevices and Callers: where the other half is
+	CA      []byte // of Devices and PahoDevices: the hub's certificate; none: no TLS
 }
 
 // Hello is what a part says when it is up.
@@ -84,45 +91,51 @@ func (h half) answer(ctx context.Context, question string) (any, error) {
 }
 
 func (p Part) start(ctx context.Context) (half, error) {
+	switch p.Role {
+	case Hub:
+		return p.startHub()
+	case Devices:
+		return p.startDevices(ctx)
+	case PahoDevices:
+		return p.startPaho(ctx)
+	case Both:
+		return p.startBoth(ctx)
+	case WebServer:
+		return p.startWeb()
+	case Callers:
+		c := NewCaller(p.Addr, p.Devices)
+		return half{broadcast: c.Broadcast, close: c.Close}, nil
+	}
+	return half{}, fmt.Errorf("role %q: want one of %v", p.Role, Roles())
+}
+
+func (p Part) startHub() (half, error) {
 	e, err := NewExchange()
 	if err != nil {
 		return half{}, err
 	}
-	switch p.Role {
-	case Hub:
-		return p.startHub(e)
-	case Devices:
-		return p.startDevices(ctx, e)
-	case Both:
-		return p.startBoth(ctx, e)
-	}
-	return half{}, fmt.Errorf("role %q: unknown", p.Role)
-}
-
-func (p Part) startHub(e *Exchange) (half, error) {
-	var h half
-	var err error
-	tcp := network{}
+	var cert *tls.Certificate
+	var hello Hello
 	if p.TLS {
-		cert, err := newCertificate()
-		if err != nil {
-			return h, err
+		if cert, err = newCertificate(); err != nil {
+			return half{}, err
 		}
-		h.hello.CA = cert.Certificate[0]
-		tcp.Listener, err = listen(cert)
-		if err != nil {
-			return h, err
-		}
-	} else if tcp.Listener, err = listen(nil); err != nil {
-		return h, err
+		hello.CA = cert.Certificate[0]
 	}
-	h.hello.Addr = tcp.Addr().String()
-	s := NewServer(e, tcp, p.Devices)
-	h.broadcast, h.close = s.Broadcast, s.Close
-	return h, nil
+	l, err := listen(cert)
+	if err != nil {
+		return half{}, err
+	}
+	hello.Addr = l.Addr().String()
+	s := NewServer(e, network{l}, p.Devices)
+	return half{hello: hello, broadcast: s.Broadcast, close: s.Close}, nil
 }
 
-func (p Part) startDevices(ctx context.Context, e *Exchange) (half, error) {
+func (p Part) startDevices(ctx context.Context) (half, error) {
+	e, err := NewExchange()
+	if err != nil {
+		return half{}, err
+	}
 	dial, err := dialNet(p.Addr, p.CA)
 	if err != nil {
 		return half{}, err
@@ -134,8 +147,24 @@ func (p Part) startDevices(ctx context.Context, e *Exchange) (half, error) {
 	return half{hello: Hello{Connecting: took}, close: c.Close}, nil
 }
 
-func (p Part) startBoth(ctx context.Context, e *Exchange) (half, error) {
-	m := NewMemory()
+func (p Part) startPaho(ctx context.Context) (half, error) {
+	dial, err := dialNet(p.Addr, p.CA)
+	if err != nil {
+		return half{}, err
+	}
+	c, took, err := ConnectPaho(ctx, dial, p.Devices)
+	if err != nil {
+		return half{}, err
+	}
+	return half{hello: Hello{Connecting: took}, close: c.Close}, nil
+}
+
+func (p Part) startBoth(ctx context.Context) (half, error) {
+	e, err := NewExchange()
+	if err != nil {
+		return half{}, err
+	}
+	m := NewRoom()
 	s := NewServer(e, m, p.Devices)
 	c, took, err := Connect(ctx, e, m.Dial, p.Devices)
 	if err != nil {
@@ -143,4 +172,13 @@ func (p Part) startBoth(ctx context.Context, e *Exchange) (half, error) {
 		return half{}, err
 	}
 	return half{hello: Hello{Connecting: took}, broadcast: s.Broadcast, close: func() { c.Close(); s.Close() }}, nil
+}
+
+func (p Part) startWeb() (half, error) {
+	l, err := listen(nil)
+	if err != nil {
+		return half{}, err
+	}
+	w := NewWeb(l)
+	return half{hello: Hello{Addr: l.Addr().String()}, close: w.Close}, nil
 }

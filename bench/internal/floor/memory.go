@@ -55,20 +55,20 @@ func (p *pipeEnd) Close() error {
 	return nil
 }
 
-// Memory is a Listener whose devices are in the same process.
-type Memory struct {
+// Room is a Listener whose devices are in the same process.
+type Room struct {
 	dialed chan io.ReadWriteCloser // without a buffer: a device waits until it is accepted
 	closed chan struct{}
 	close  sync.Once
 }
 
-// NewMemory returns an open Memory.
-func NewMemory() *Memory {
-	return &Memory{dialed: make(chan io.ReadWriteCloser), closed: make(chan struct{})}
+// NewRoom returns an open Room.
+func NewRoom() *Room {
+	return &Room{dialed: make(chan io.ReadWriteCloser), closed: make(chan struct{})}
 }
 
 // Dial is a DialFunc.
-func (m *Memory) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
+func (m *Room) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	client, server := newPipe()
 	select {
 	case m.dialed <- server:
@@ -81,7 +81,7 @@ func (m *Memory) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 }
 
 // Accept returns the next connection.
-func (m *Memory) Accept() (io.ReadWriteCloser, error) {
+func (m *Room) Accept() (io.ReadWriteCloser, error) {
 	select {
 	case conn := <-m.dialed:
 		return conn, nil
@@ -91,7 +91,7 @@ func (m *Memory) Accept() (io.ReadWriteCloser, error) {
 }
 
 // Close ends listening. Connections stay.
-func (m *Memory) Close() error {
+func (m *Room) Close() error {
 	m.close.Do(func() { close(m.closed) })
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -52,7 +51,11 @@ func dialNet(addr string, ca []byte) (func(context.Context) (net.Conn, error), e
 			return nil, err
 		}
 		conn := tls.Client(below, config)
-		return conn, errors.Join(conn.HandshakeContext(ctx))
+		if err := conn.HandshakeContext(ctx); err != nil {
+			_ = below.Close() // nobody has used it
+			return nil, err
+		}
+		return conn, nil
 	}, nil
 }
 

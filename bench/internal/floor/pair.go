@@ -15,86 +15,115 @@ import (
 	"time"
 )
 
+// Pair is which two programs, or one, exchange.
+type Pair string
+
+// The pairs.
+const (
+	TCP     Pair = "tcp"      // Client and Server
+	TLS     Pair = "tls"      // the same over TLS
+	Memory  Pair = "memory"   // the same in one process
+	Paho    Pair = "paho"     // PahoClient and Server
+	PahoTLS Pair = "paho-tls" // the same over TLS
+	HTTP    Pair = "http"     // Caller and Web: no devices, the caller makes the calls
+)
+
+// Pairs returns all pairs.
+func Pairs() []Pair { return []Pair{TCP, TLS, Memory, Paho, PahoTLS, HTTP} }
+
 // Case is a pair and what it is to do.
 type Case struct {
+	Pair       Pair
 	Devices    int
 	Broadcasts int
-	TLS        bool
-	Memory     bool // one process
 }
 
 // Costs are what a pair took. Those of a pair in one process are all the
-// client's.
+// client's, which is otherwise the half in the generator's place.
 type Costs struct {
 	RoundTrips   float64 // a second, of the median broadcast
 	ClientMicros float64 // processor time a round trip
 	ServerMicros float64
 	ClientKB     float64 // resident when all were connected, a device
 	ServerKB     float64
-	Connects     float64 // a second
+	Connects     float64 // a second; 0 of callers
 }
 
-// Run measures a case. The two processes are of the binary, which plays a part
-// as Args says.
+// Run measures a case. Its processes are of the binary, which plays a part as
+// Args says.
 func Run(ctx context.Context, binary string, c Case) (costs Costs, err error) {
-	server := Part{Role: Hub, Devices: c.Devices, TLS: c.TLS}
-	if c.Memory {
-		server.Role = Both
-	}
-	hub, hello, err := start(ctx, binary, server)
+	first, second := c.roles()
+	server, hello, err := start(ctx, binary, Part{Role: first, Devices: c.Devices, TLS: c.Pair == TLS || c.Pair == PahoTLS})
 	if err != nil {
 		return Costs{}, err
 	}
-	defer func() { err = errors.Join(err, hub.stop()) }()
-	devices := hub
-	if !c.Memory {
-		var online Hello
-		devices, online, err = start(ctx, binary, Part{Role: Devices, Devices: c.Devices, Addr: hello.Addr, CA: hello.CA})
-		if err != nil {
-			return Costs{}, err
-		}
-		defer func() { err = errors.Join(err, devices.stop()) }()
-		hello.Connecting = online.Connecting
+	defer func() { err = errors.Join(err, server.stop()) }()
+	if second == "" {
+		return c.measure(server, server, server, hello.Connecting)
 	}
-	costs, err = c.measure(devices, hub)
-	costs.Connects = float64(c.Devices) / hello.Connecting.Seconds()
-	return costs, err
+	client, online, err := start(ctx, binary, Part{Role: second, Devices: c.Devices, Addr: hello.Addr, CA: hello.CA})
+	if err != nil {
+		return Costs{}, err
+	}
+	defer func() { err = errors.Join(err, client.stop()) }()
+	if second == Callers {
+		return c.measure(client, server, client, 0)
+	}
+	return c.measure(client, server, server, online.Connecting)
 }
 
-func (c Case) measure(devices, hub *process) (Costs, error) {
+// roles returns who serves and who connects to it; "" if that is the same one.
+func (c Case) roles() (server, client Role) {
+	switch c.Pair {
+	case Memory:
+		return Both, ""
+	case Paho, PahoTLS:
+		return Hub, PahoDevices
+	case HTTP:
+		return WebServer, Callers
+	}
+	return Hub, Devices
+}
+
+// measure has the one who begins broadcast, and reads the accounts around
+// that.
+func (c Case) measure(client, server, begins *process, connecting time.Duration) (Costs, error) {
 	var costs Costs
-	client, server, err := accounts(devices, hub)
+	clientBefore, serverBefore, err := accounts(client, server)
 	if err != nil {
 		return costs, err
 	}
 	rates := make([]float64, c.Broadcasts)
 	for i := range rates {
 		var took time.Duration
-		if err := hub.ask(askBroadcast, &took); err != nil {
+		if err := begins.ask(askBroadcast, &took); err != nil {
 			return costs, err
 		}
 		rates[i] = float64(c.Devices) / took.Seconds()
 	}
 	slices.Sort(rates)
-	clientAfter, serverAfter, err := accounts(devices, hub)
+	clientAfter, serverAfter, err := accounts(client, server)
 	trips := float64(c.Devices * c.Broadcasts)
 	costs.RoundTrips = rates[len(rates)/2]
-	costs.ClientMicros = micros(clientAfter.CPU-client.CPU) / trips
-	costs.ClientKB = float64(client.RSS) / 1024 / float64(c.Devices)
-	if hub != devices {
-		costs.ServerMicros = micros(serverAfter.CPU-server.CPU) / trips
-		costs.ServerKB = float64(server.RSS) / 1024 / float64(c.Devices)
+	costs.ClientMicros = micros(clientAfter.CPU-clientBefore.CPU) / trips
+	costs.ClientKB = float64(clientBefore.RSS) / 1024 / float64(c.Devices)
+	if client != server {
+		costs.ServerMicros = micros(serverAfter.CPU-serverBefore.CPU) / trips
+		costs.ServerKB = float64(serverBefore.RSS) / 1024 / float64(c.Devices)
+	}
+	if connecting > 0 {
+		costs.Connects = float64(c.Devices) / connecting.Seconds()
 	}
 	return costs, err
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-func accounts(devices, hub *process) (client, server Account, err error) {
-	if err := devices.ask(askAccount, &client); err != nil {
-		return client, server, err
+func accounts(client, server *process) (ofClient, ofServer Account, err error) {
+	if err := client.ask(askAccount, &ofClient); err != nil {
+		return ofClient, ofServer, err
 	}
-	return client, server, hub.ask(askAccount, &server)
+	return ofClient, ofServer, server.ask(askAccount, &ofServer)
 }
 
 // process is a part that plays in a process of its own. It ends at the end of
