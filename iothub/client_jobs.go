@@ -76,16 +76,29 @@ func (c *Client) CancelJob(ctx context.Context, id string) (Job, error) {
 func (c *Client) Jobs(ctx context.Context, kind JobType, status JobStatus) iter.Seq2[Job, error] {
 	k := call{doing: "list jobs", method: http.MethodGet, path: "/jobs/v2/query", repeat: always}
 	k.query = parameter("jobType", string(kind)) + parameter("jobStatus", string(status))
-	return decoded[Job](c.rows(ctx, k, 0))
+	return decoded[Job](c.rows(ctx, k, 0, false))
 }
 
 // DeviceJobs lists what became of a job on each device, page by page as they
-// are asked for. It ends after an error.
+// are asked for. Rows may share an outcome, which is not to be changed. It ends
+// after an error.
 func (c *Client) DeviceJobs(ctx context.Context, jobID string) iter.Seq2[DeviceJob, error] {
 	if !ValidJobID(jobID) {
 		return func(yield func(DeviceJob, error) bool) {
 			yield(DeviceJob{}, fmt.Errorf("list device jobs of %.80q: %w", jobID, errJobID))
 		}
 	}
-	return decoded[DeviceJob](c.Query(ctx, "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '"+jobID+"'", 0))
+	rows := c.rows(ctx, query("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '"+jobID+"'"), 0, false)
+	return func(yield func(DeviceJob, error) bool) {
+		var reader rowReader
+		for row, err := range rows {
+			var d DeviceJob
+			if err == nil {
+				d, err = reader.read(row)
+			}
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
 }

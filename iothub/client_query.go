@@ -24,23 +24,32 @@ const (
 // Pages of up to pageSize rows are asked for as they are needed; 0 leaves the
 // size to the hub. It ends after an error.
 func (c *Client) Query(ctx context.Context, sql string, pageSize int) iter.Seq2[json.RawMessage, error] {
+	return c.rows(ctx, query(sql), pageSize, true)
+}
+
+// query is the call that runs a query.
+func query(sql string) call {
 	body := marshal(struct {
 		Query string `json:"query"`
 	}{sql})
-	return c.rows(ctx, call{doing: "query", method: http.MethodPost, path: "/devices/query", body: body, repeat: always}, pageSize)
+	return call{doing: "query", method: http.MethodPost, path: "/devices/query", body: body, repeat: always}
 }
 
-// rows makes a call page by page and yields the rows.
-func (c *Client) rows(ctx context.Context, k call, pageSize int) iter.Seq2[json.RawMessage, error] {
+// rows makes a call page by page and yields the rows. Unless they are to be
+// kept, each is valid until the next one.
+func (c *Client) rows(ctx context.Context, k call, pageSize int, kept bool) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		k := k
 		k.header = http.Header{}
 		if pageSize > 0 {
 			k.header.Set(headerMaxItems, strconv.Itoa(pageSize))
 		}
+		var p page
+		k.read = p.read
 		for {
-			var p page
-			k.read = p.read
+			if kept {
+				p.rows = nil
+			}
 			if _, err := c.do(ctx, k); err != nil {
 				yield(nil, err)
 				return
@@ -66,7 +75,7 @@ func (p *page) read(header http.Header, body []byte) error {
 	if !json.Valid(body) || body[i] != '[' {
 		return errPage
 	}
-	p.rows = append([]byte(nil), body...)
+	p.rows = append(p.rows[:0], body...)
 	p.next = header.Get(headerContinuation)
 	return nil
 }
@@ -84,7 +93,7 @@ func (p *page) each(yield func(json.RawMessage, error) bool) bool {
 	}
 }
 
-// decoded turns rows into values.
+// decoded turns rows into values, which keep nothing of them.
 func decoded[T any](rows iter.Seq2[json.RawMessage, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for row, err := range rows {

@@ -24,7 +24,11 @@ func skipSpace(b []byte, i int) int {
 
 // endOfString returns the index after the string that begins at i.
 func endOfString(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
+	i++
+	if n := bytes.IndexByte(b[i:], '"'); n >= 0 && bytes.IndexByte(b[i:i+n], '\\') < 0 {
+		return i + n + 1
+	}
+	for ; b[i] != '"'; i++ {
 		if b[i] == '\\' {
 			i++
 		}

@@ -50,6 +50,11 @@ func (t *Time) UnmarshalText(text []byte) error {
 		*t = Time{}
 		return nil
 	}
+	var usual time.Time
+	if usual.UnmarshalText(text) == nil { // most are, and it does not allocate
+		*t = Time{usual.UTC()}
+		return nil
+	}
 	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05"} {
 		if parsed, err := time.Parse(layout, string(text)); err == nil {
 			*t = Time{parsed.UTC()}
