@@ -73,6 +73,7 @@ type run struct {
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
 	hub      *Hub
 	client   *iothub.Client
+	sources  sources
 	remote   *remote // the hub of an iothub target; nil: it is ours
 
 	reporter *reporter
@@ -101,11 +102,8 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 			return nil, err
 		}
 	}
-	if !inMemory(s) {
-		inside := r.remote == nil && (opts == nil || opts.StartHub == nil)
-		if err := checkLimits(*r.opts.Limits, s.Devices(), inside, !isRemote(s)); err != nil {
-			return nil, err
-		}
+	if err := r.preflight(opts == nil || opts.StartHub == nil); err != nil {
+		return nil, err
 	}
 	if err := r.openFolder(); err != nil {
 		return nil, err
