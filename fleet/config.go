@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"time"
 
 	"muster/internal/sample"
@@ -91,6 +92,11 @@ type Connect struct {
 	InFlight  int           // connections being opened at a time. Default 500
 	Timeout   time.Duration // from the attempt's begin until the device is online. Default 30 s
 	KeepAlive time.Duration // interval of pings. Default: none, for hubs that keep idle connections
+
+	// Sources are addresses of this host that connections come from, in turn by
+	// the devices' indices: each has local ports of its own. What opens a
+	// connection asks Source. Default: the system chooses.
+	Sources []netip.Addr
 
 	// Turn waits until it is an attempt's turn, where a hub takes only so many a
 	// second, and fails when ctx ends. It is asked before the attempt begins, so

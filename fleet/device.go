@@ -111,7 +111,7 @@ func (f *Fleet) retry(ctx context.Context, last sample.Connect, failures uint32)
 	defer timer.Stop()
 	for ; ; failures++ {
 		f.move(last.Device, backoff)
-		due := f.cfg.Clock.Now().Add(f.backoff(last.Device, failures))
+		due := f.cfg.Clock.Now().Add(f.wait(last.Device, failures))
 		if !f.pool.waitUntil(ctx, timer, due) || !f.pool.acquire(ctx) {
 			return false
 		}
@@ -121,6 +121,15 @@ func (f *Fleet) retry(ctx context.Context, last sample.Connect, failures uint32)
 			return true
 		}
 	}
+}
+
+// wait returns how long a device waits after so many failures in a row: its
+// backoff, unless it was this host that failed.
+func (f *Fleet) wait(device, failures uint32) time.Duration {
+	if f.short.has(device) {
+		return min(shortWait, f.cfg.Connect.BackoffBase)
+	}
+	return f.backoff(device, failures)
 }
 
 // backoff draws how long a device waits after so many failures in a row.
@@ -138,6 +147,7 @@ func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
 	s := newSession(ctx, f, record.Device)
 	err := s.open(&record)
 	f.pool.release()
+	f.short.note(record.Device, err)
 	if err != nil {
 		record.Error = reason(err)
 		f.move(record.Device, offline)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -13,11 +14,24 @@ type DialFunc func(ctx context.Context) (net.Conn, error)
 
 type dialingKey struct{}
 
+// dialing is what a DialFunc may ask of its context.
+type dialing struct {
+	id     string
+	source netip.Addr
+}
+
 // Dialing returns the id of the device for which a DialFunc is called, for
 // what belongs to one device, such as its TLS sessions; "" if none is known.
 func Dialing(ctx context.Context) string {
-	id, _ := ctx.Value(dialingKey{}).(string)
-	return id
+	d, _ := ctx.Value(dialingKey{}).(dialing)
+	return d.id
+}
+
+// Source returns the address that the connection of a DialFunc's call is to
+// come from; the zero Addr leaves it to the system.
+func Source(ctx context.Context) netip.Addr {
+	d, _ := ctx.Value(dialingKey{}).(dialing)
+	return d.source
 }
 
 // AckTimeout is how long a driver waits for an acknowledgement at most.

@@ -28,6 +28,7 @@ type Fleet struct {
 	calls   []atomic.Uint32 // by group, device and method: calls so far, which key the draws
 	ids     idTable
 	pool    *pool
+	short   shortages
 
 	running  atomic.Bool    // Run was called
 	tasks    tasks          // attempts to connect and backoffs; Run closes and joins it

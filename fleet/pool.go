@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ var errPoolClosed = errors.New("connection pool is closed")
 // which connections are opened are their callers'.
 type pool struct {
 	dial   DialFunc
+	from   []netip.Addr // Connect.Sources
 	clock  *sample.Clock
 	turn   func(context.Context) error // Connect.Turn
 	places chan struct{}               // one token per connection being opened; its capacity is the in-flight cap
@@ -70,6 +72,7 @@ func (l *link) lastWrite() sample.Moment {
 func newPool(cfg *Config) *pool {
 	return &pool{
 		dial:   cfg.Dial,
+		from:   cfg.Connect.Sources,
 		clock:  cfg.Clock,
 		turn:   cfg.Connect.Turn,
 		places: make(chan struct{}, cfg.Connect.InFlight),
@@ -134,13 +137,21 @@ func (p *pool) acquire(ctx context.Context) bool {
 // release gives a place back: the connection is open and set up, or given up.
 func (p *pool) release() { <-p.places }
 
+// source returns the address that a device's connections come from.
+func (p *pool) source(device uint32) netip.Addr {
+	if len(p.from) == 0 {
+		return netip.Addr{}
+	}
+	return p.from[int(device)%len(p.from)]
+}
+
 // Attach opens a connection for a device that has a place. The connection is
 // the pool's: it ends with Close at the latest.
-func (p *pool) Attach(ctx context.Context, driver Driver, s Session) (*link, error) {
+func (p *pool) Attach(ctx context.Context, device uint32, driver Driver, s Session) (*link, error) {
 	p.attempts.Add(1)
 	wrote := new(atomic.Int64)
 	conn, err := driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
-		c, err := p.dial(context.WithValue(ctx, dialingKey{}, s.ClientID))
+		c, err := p.dial(context.WithValue(ctx, dialingKey{}, dialing{s.ClientID, p.source(device)}))
 		if err != nil {
 			return nil, err
 		}

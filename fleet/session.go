@@ -104,7 +104,7 @@ func (s *session) open(record *sample.Connect) error {
 
 func (s *session) prepare(record *sample.Connect) error {
 	g, _ := s.fleet.group(s.device)
-	l, err := s.fleet.pool.Attach(s.ctx, g.Driver, s.credentials())
+	l, err := s.fleet.pool.Attach(s.ctx, s.device, g.Driver, s.credentials())
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 		Connect: fleet.Connect{
 			Rate: s.Connect.Rate, InFlight: s.Connect.InFlight, Timeout: s.Connect.Timeout, KeepAlive: s.Connect.KeepAlive,
 			BackoffBase: s.Connect.Backoff.Base, BackoffCap: s.Connect.Backoff.Cap, Turn: r.hub.turn,
+			Sources: r.sources.addrs,
 		},
 		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
 		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,

@@ -34,6 +34,7 @@ type Examination struct {
 	Needs    Needs     `json:"needs"`
 	CanRun   bool      `json:"canRun"` // there is no problem
 	Findings []Finding `json:"findings"`
+	Bounds   []Bound   `json:"bounds"` // of the fleet on this host, the one that comes first before all others
 }
 
 // Doctor checks this host against what a run of s needs, as NewPlan tells it.
@@ -48,12 +49,14 @@ func Doctor(ctx context.Context, s *scenarios.Scenario) (*Examination, error) {
 
 // examine judges a host's state.
 func examine(s *scenarios.Scenario, state hostState) (*Examination, error) {
-	p, err := NewPlan(s, Host{})
+	host := Host{Limits: state.limits, MemoryBytes: state.memoryBytes, GoBytes: goLimit(state.goMemoryLimit)}
+	host.group(state.group)
+	p, err := NewPlan(s, host)
 	if err != nil {
 		return nil, err
 	}
 	d := &doctor{hostState: state, scenario: s, needs: p.Needs, Examination: &Examination{
-		Scenario: s.Name, Devices: p.Devices, Needs: p.Needs, CanRun: true,
+		Scenario: s.Name, Devices: p.Devices, Needs: p.Needs, CanRun: true, Bounds: p.Bounds,
 	}}
 	for _, fault := range p.Impossible {
 		d.found("scenario", Problem, fault, "change the scenario; muster plan tells more")
@@ -90,9 +93,9 @@ func (d *doctor) found(check string, status Status, found, fix string) {
 // unknown notes what this system does not tell: nothing is known against it.
 func (d *doctor) unknown(check string) { d.found(check, OK, "not known on this system", "") }
 
-// within is OK if preflight has nothing against one limit alone.
-func (d *doctor) within(l Limits) Status {
-	if Preflight(l, d.Devices, false) != nil {
+// enough is OK if there is as much as is needed.
+func enough(need, have int) Status {
+	if need > have {
 		return Problem
 	}
 	return OK
@@ -109,7 +112,7 @@ func (d *doctor) openFiles() {
 	if d.mostDescriptors > 0 && need > d.mostDescriptors {
 		fix = fmt.Sprintf("sudo sysctl -w fs.nr_open=%d && %s", need, fix)
 	}
-	d.found("open files", d.within(Limits{Descriptors: d.limits.Descriptors}), found, fix)
+	d.found("open files", enough(need, d.limits.Descriptors), found, fix)
 }
 
 func (d *doctor) ports() {
@@ -117,15 +120,30 @@ func (d *doctor) ports() {
 		d.unknown("local ports")
 		return
 	}
-	fix := "sudo " + widenPorts
-	if d.Devices > mostPorts {
-		fix += fmt.Sprintf(", which gives %d, and use no more devices than that (--devices %d)", mostPorts, mostPorts)
-		if !isRemote(d.scenario) {
-			fix += ", or do without ports (--set target.embedded.transport=memory)"
-		}
+	from := sourcesOf(d.scenario, d.limits.Ports)
+	if err := from.check(); err != nil {
+		d.found("source addresses", Problem, err.Error(), "use addresses of this host")
+		return
 	}
+	have := from.ports(d.limits.Ports)
 	found := fmt.Sprintf("%d needed, %d for one source address", d.needs.Ports, d.limits.Ports)
-	d.found("local ports", d.within(Limits{Ports: d.limits.Ports}), found, fix)
+	if n := len(from.addrs); n > 0 {
+		found += fmt.Sprintf(", and %d of them: %d", n, have)
+	}
+	d.found("local ports", enough(d.needs.Ports, have), found, d.morePorts())
+}
+
+// morePorts says what gives the fleet the ports that it needs.
+func (d *doctor) morePorts() string {
+	fix := "sudo " + widenPorts
+	if d.Devices <= mostPorts {
+		return fix
+	}
+	fix += fmt.Sprintf(", which gives %d, and connect from several addresses of this host (connect.sourceAddresses), or use no more devices than that (--devices %d)", mostPorts, mostPorts)
+	if !isRemote(d.scenario) {
+		fix += ", or do without ports (--set target.embedded.transport=memory)"
+	}
+	return fix
 }
 
 // nearly is how much of a memory the run may take without a warning.
@@ -142,10 +160,12 @@ func fits(need, have int64) Status {
 	return OK
 }
 
-// fitting returns how many devices fit into so many bytes.
-func (d *doctor) fitting(bytes int64) int64 {
-	each := max(1, (d.needs.GeneratorBytes+d.needs.HubBytes)/int64(d.Devices))
-	return max(1, int64(nearly*float64(bytes))/each)
+// fitting returns how many devices fit into so many bytes without a warning.
+func (d *doctor) fitting(bytes int64) int {
+	return max(1, devicesWithin(int64(nearly*float64(bytes)), func(n int) int64 {
+		generator, hub := needsMemory(d.scenario, n, false)
+		return generator + hub
+	}))
 }
 
 func (d *doctor) memory() {
@@ -173,9 +193,6 @@ func (d *doctor) memoryLimit() {
 	}
 }
 
-// leastThreads is more than generator and hub start beside each other.
-const leastThreads = 200
-
 func (d *doctor) cgroup() {
 	g := d.group
 	need := d.needs.GeneratorBytes + d.needs.HubBytes
@@ -196,8 +213,7 @@ func (d *doctor) cgroup() {
 		d.found("cgroup CPU", OK, fmt.Sprintf("%.3g CPUs", g.cpus), "")
 	}
 	if g.threadsLeft > 0 && g.threadsLeft < leastThreads {
-		d.found("cgroup threads", Problem, fmt.Sprintf("%d left of the limit", g.threadsLeft),
-			fmt.Sprintf("raise pids.max, as in systemd-run -p TasksMax=%d or docker run --pids-limit %d", 10*leastThreads, 10*leastThreads))
+		d.found("cgroup threads", Problem, fmt.Sprintf("%d left of the limit", g.threadsLeft), raiseThreads)
 	}
 }
 

@@ -71,6 +71,9 @@ type Options struct {
 	// below opens the connections to a hub that is not ours. Default TCP.
 	below network
 
+	// read reads how this host and process stand. Default from the system's files.
+	read func() hostReading
+
 	// wakes is the canary that shows whether the generator was saturated.
 	// Default a connection of this process to itself, or a pipe if the hub is
 	// in memory.
@@ -104,6 +107,9 @@ func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
 		if memory {
 			r.wakes = pipeWakes
 		}
+	}
+	if r.read == nil {
+		r.read = newHostFiles().read
 	}
 	if r.Limits == nil {
 		limits := HostLimits()
@@ -172,6 +178,9 @@ func Describe(s *scenarios.Scenario) string {
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if strings.HasSuffix(what, "s") {
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

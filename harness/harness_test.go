@@ -443,22 +443,3 @@ func TestAFolderThatHoldsARunIsLeftAlone(t *testing.T) {
 		t.Errorf("Run() = %v, want a refusal", err)
 	}
 }
-
-func TestPreflight(t *testing.T) {
-	check := func(l harness.Limits, devices int, inside bool, want string) {
-		t.Helper()
-		got := ""
-		if err := harness.Preflight(l, devices, inside); err != nil {
-			got = err.Error()
-		}
-		if (want == "") != (got == "") || !strings.Contains(got, want) {
-			t.Errorf("Preflight(%+v, %d, %v) = %q, want %q", l, devices, inside, got, want)
-		}
-	}
-	check(harness.Limits{}, 1_000_000, true, "")
-	check(harness.Limits{Descriptors: 20_000, Ports: 28_232}, 10_000, false, "")
-	check(harness.Limits{Descriptors: 20_000}, 10_000, true, "need 20200 open files in this process, and its limit is 20000; raise it (`sudo prlimit --pid $$ --nofile=20200:20200` in this shell")
-	check(harness.Limits{Descriptors: 1024}, 10_000, false, "need 10200 open files in this process, and its limit is 1024")
-	check(harness.Limits{Descriptors: 1024}, 10_000, false, "--devices 824")
-	check(harness.Limits{Ports: 28_232}, 30_000, false, "need as many local ports, and this host gives 28232")
-}

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -39,13 +38,6 @@ type hostState struct {
 
 	wake      time.Duration // p99
 	wakeFault error
-}
-
-// cgroup is what the control groups around this process leave it. Zero is no limit.
-type cgroup struct {
-	memoryLeft  int64
-	cpus        float64
-	threadsLeft int64
 }
 
 // probeFor is how long the canary runs.
@@ -93,57 +85,6 @@ func textOf(root fs.FS, name string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(text))
-}
-
-// readCgroup reads the limits of this process's group and of those around it;
-// the narrowest counts. In a container the group is the root of what it sees.
-func readCgroup(root fs.FS) cgroup {
-	own := "/"
-	for line := range strings.Lines(textOf(root, "proc/self/cgroup")) {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			own = rest
-		}
-	}
-	var g cgroup
-	for dir := path.Clean("/" + own); ; dir = path.Dir(dir) {
-		at := path.Join("sys/fs/cgroup", dir)
-		if left := left(root, at, "memory"); left > 0 && (g.memoryLeft == 0 || left < g.memoryLeft) {
-			g.memoryLeft = left
-		}
-		if left := left(root, at, "pids"); left > 0 && (g.threadsLeft == 0 || left < g.threadsLeft) {
-			g.threadsLeft = left
-		}
-		if cpus := quotaCPUs(textOf(root, path.Join(at, "cpu.max"))); cpus > 0 && (g.cpus == 0 || cpus < g.cpus) {
-			g.cpus = cpus
-		}
-		if dir == "/" {
-			return g
-		}
-	}
-}
-
-// left returns what a group's limit leaves, at least 1; 0 without a limit.
-func left(root fs.FS, dir, what string) int64 {
-	most, err := strconv.ParseInt(textOf(root, path.Join(dir, what+".max")), 10, 64)
-	if err != nil {
-		return 0
-	}
-	used, _ := strconv.ParseInt(textOf(root, path.Join(dir, what+".current")), 10, 64) // not readable: nothing
-	return max(1, most-used)
-}
-
-// quotaCPUs reads a cpu.max such as "150000 100000"; 0 is no limit.
-func quotaCPUs(text string) float64 {
-	fields := strings.Fields(text)
-	if len(fields) != 2 {
-		return 0
-	}
-	used, err1 := strconv.ParseFloat(fields[0], 64)
-	period, err2 := strconv.ParseFloat(fields[1], 64)
-	if err1 != nil || err2 != nil || period <= 0 {
-		return 0
-	}
-	return used / period
 }
 
 // clockCost returns what a reading of the clock takes.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"muster/hub"
+	"muster/internal/goheap"
 	"muster/internal/sample"
 	"muster/iothub"
 )
@@ -51,10 +53,7 @@ func (r *run) watchHub(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil // both: it was stopped
 	}
-	if err := r.hub.Ended(); err != nil {
-		return fmt.Errorf("%w: %w", ErrHubDied, err)
-	}
-	return ErrHubDied
+	return hubDeath(r.hub.Ended(), r.watch.hubNow(), oomKills(os.DirFS("/"))-r.oomKills)
 }
 
 // accountHub records the hub's own account of itself once a second. A hub that
@@ -95,6 +94,8 @@ func (r *run) recordHub(ctx context.Context) error {
 		CPUSeconds  float64 `json:"cpuSeconds"`
 		RSSBytes    int64   `json:"rssBytes"`
 		MaxRSSBytes int64   `json:"maxRSSBytes"`
+
+		Heap goheap.State `json:"heap"`
 	}
 	if err := r.hub.own(ctx, r.hub.transport(), http.MethodGet, "stats", nil, &account); err != nil {
 		return err
@@ -103,6 +104,7 @@ func (r *run) recordHub(ctx context.Context) error {
 	if !r.hub.Inside { // a hub inside has no process of its own to account for
 		stats.CPU = time.Duration(account.CPUSeconds * float64(time.Second))
 		stats.RSS, stats.MaxRSS = account.RSSBytes, account.MaxRSSBytes
+		r.watch.account(hubReading{at: time.Duration(stats.At), unaccepted: account.Unaccepted, rss: account.RSSBytes, heap: account.Heap})
 	}
 	r.samples.Write(stats)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"muster/fleet"
 	"muster/hub"
+	"muster/internal/dialer"
 	"muster/internal/memnet"
 )
 
@@ -55,11 +56,11 @@ func (h *Hub) listen(memory bool) (mqtt, rest net.Listener, err error) {
 	return mqtt, rest, nil
 }
 
-// DialTCP returns what opens a device's connection to a hub at addr.
+// DialTCP returns what opens a device's connection to a hub at addr, from the
+// address that the fleet asks for.
 func DialTCP(addr string) fleet.DialFunc {
 	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
+		return dialer.From(net.Dialer{}, fleet.Source(ctx)).DialContext(ctx, "tcp", addr)
 	}
 }
 

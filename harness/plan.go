@@ -2,7 +2,10 @@ package harness
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"muster/fleet"
@@ -23,6 +26,7 @@ type Plan struct {
 	Total time.Duration // from the first connect to the last row; jobs at a time of day are not in it
 	Needs Needs
 
+	Bounds     []Bound  // of the fleet on this host, the one that comes first before all others
 	Impossible []string // what of the scenario cannot be, each with what to change
 	Lacking    []string // what the scenario needs and this host does not have
 }
@@ -38,6 +42,7 @@ type Step struct {
 type Needs struct {
 	Descriptors    int   `json:"descriptors"`    // open files of the generator, and of the hub if that is a process of its own
 	Ports          int   `json:"ports"`          // local ports of the generator
+	Sources        int   `json:"sources"`        // addresses that these are spread over; 0 = what the system chooses
 	GeneratorBytes int64 `json:"generatorBytes"` // resident
 	HubBytes       int64 `json:"hubBytes"`       // resident, of a hub that is a process of its own
 }
@@ -46,6 +51,9 @@ type Needs struct {
 type Host struct {
 	Limits
 	MemoryBytes int64 // available
+	GroupBytes  int64 // that the control group's limit leaves
+	GoBytes     int64 // GOMEMLIMIT, to which each process keeps
+	Threads     int64 // that the control group's limit leaves
 }
 
 // ThisHost returns what the host of this process gives.
@@ -54,7 +62,20 @@ func ThisHost() Host {
 	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
 		h.MemoryBytes = kibibytes(string(text), "MemAvailable:")
 	}
+	h.group(readCgroup(os.DirFS("/")))
+	h.GoBytes = goLimit(debug.SetMemoryLimit(-1))
 	return h
+}
+
+// group takes over what the control groups leave.
+func (h *Host) group(g cgroup) { h.GroupBytes, h.Threads = g.memoryLeft, g.threadsLeft }
+
+// goLimit returns a limit of the Go runtime, 0 if it is none.
+func goLimit(limit int64) int64 {
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return limit
 }
 
 // NewPlan tells what a run of s takes and needs, and what of it cannot be. It opens nothing.
@@ -192,31 +213,17 @@ func (p *planner) faults() {
 	}
 }
 
-// What a device costs, measured: see docs/performance.md.
-const (
-	pahoDeviceBytes   = 42 << 10 // of the generator
-	leanDeviceBytes   = 10 << 10
-	hubDeviceBytes    = 9 << 10
-	memoryDeviceBytes = 7 << 10  // the hub in the generator's process, without sockets
-	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device
-)
-
-// needs compares what the run needs with what the host gives.
+// needs compares what the run needs with what the host gives. The hub is a
+// process of its own where it can be.
 func (p *planner) needs(host Host) {
-	n := int64(p.Devices)
-	if inMemory(p.s) {
-		p.Needs = Needs{GeneratorBytes: n * bytesPerDevice(p.s)}
-	} else {
-		p.Needs = Needs{
-			Descriptors: p.Devices + spareDescriptors, Ports: p.Devices,
-			GeneratorBytes: n * generatorBytesPerDevice(p.s), HubBytes: n * hubDeviceBytes,
-		}
-		if isRemote(p.s) {
-			p.Needs.GeneratorBytes, p.Needs.HubBytes = n*bytesPerDevice(p.s), 0
-		}
-		if err := checkLimits(host.Limits, p.Devices, false, !isRemote(p.s)); err != nil {
-			p.Lacking = append(p.Lacking, err.Error())
-		}
+	p.Needs.GeneratorBytes, p.Needs.HubBytes = needsMemory(p.s, p.Devices, false)
+	if !inMemory(p.s) {
+		p.Needs.Descriptors, p.Needs.Ports = p.Devices+spareDescriptors, p.Devices
+		p.Needs.Sources = len(sourcesOf(p.s, host.Ports).addrs)
+	}
+	p.Bounds = Bounds(p.s, host, false)
+	if err := Preflight(p.s, host, false); err != nil {
+		p.Lacking = append(p.Lacking, strings.Split(err.Error(), "\n")...)
 	}
 	if all := p.Needs.GeneratorBytes + p.Needs.HubBytes; host.MemoryBytes > 0 && all > host.MemoryBytes {
 		p.Lacking = append(p.Lacking, fmt.Sprintf("check memory: %d devices take about %d MiB, and this host has %d MiB available; use fewer devices",

@@ -185,28 +185,32 @@ func TestPlanRefuses(t *testing.T) {
 
 func TestPlanNeeds(t *testing.T) {
 	p := makePlan(t, harness.Host{}, planned, "fleet.doors.devices=10000")
-	want := harness.Needs{Descriptors: 10_200, Ports: 10_000, GeneratorBytes: 10_000 * 42 << 10, HubBytes: 10_000 * 9 << 10}
+	want := harness.Needs{Descriptors: 10_200, Ports: 10_000, GeneratorBytes: 20<<20 + 10_000*43<<10, HubBytes: 20<<20 + 10_000*11<<10}
 	if p.Needs != want || p.Lacking != nil {
 		t.Errorf("needs %+v, lacking %v; want %+v", p.Needs, p.Lacking, want)
 	}
 	memory := makePlan(t, harness.Host{Limits: harness.Limits{Descriptors: 100, Ports: 100}}, planned, "target.embedded.transport=memory")
-	if want := (harness.Needs{GeneratorBytes: 200 * 49 << 10}); memory.Needs != want || memory.Lacking != nil {
+	if want := (harness.Needs{GeneratorBytes: 20<<20 + 200*55<<10}); memory.Needs != want || memory.Lacking != nil {
 		t.Errorf("in memory: needs %+v, lacking %v; want %+v", memory.Needs, memory.Lacking, want)
 	}
 	light := makePlan(t, harness.Host{}, planned, "fleet.doors.driver=lean")
-	if want := int64(200 * 10 << 10); light.Needs.GeneratorBytes != want {
+	if want := int64(20<<20 + 200*9<<10); light.Needs.GeneratorBytes != want {
 		t.Errorf("with the lean driver: needs %+v, want %d bytes in the generator", light.Needs, want)
 	}
-	lacks := func(host harness.Host, want string) {
+	lacks := func(host harness.Host, want string, set ...string) {
 		t.Helper()
-		if got := strings.Join(makePlan(t, host, planned).Lacking, "\n"); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+		if got := strings.Join(makePlan(t, host, planned, set...).Lacking, "\n"); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
 			t.Errorf("on %+v lacks %q, want %q", host, got, want)
 		}
 	}
-	lacks(harness.Host{Limits: harness.Limits{Descriptors: 400, Ports: 200}, MemoryBytes: 200 * 51 << 10}, "")
+	lacks(harness.Host{Limits: harness.Limits{Descriptors: 400, Ports: 200}, MemoryBytes: 40<<20 + 200*54<<10}, "")
 	lacks(harness.Host{Limits: harness.Limits{Descriptors: 399}}, "check limits: 200 devices over tcp need 400 open files")
-	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "check limits: 200 devices over tcp need as many local ports")
-	lacks(harness.Host{MemoryBytes: 200*51<<10 - 1}, "check memory: 200 devices take about 9 MiB, and this host has 9 MiB available")
+	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "")
+	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "check limits: 200 devices over tcp need as many local ports", oneSource)
+	lacks(harness.Host{MemoryBytes: 40<<20 + 200*54<<10 - 1}, "check memory: 200 devices take about 50 MiB, and this host has 50 MiB available")
+	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 3 || p.Bounds[0].Devices != 1_000_000 {
+		t.Errorf("with 100 ports: needs %+v, bound by %+v; want three source addresses, and no bound by ports", p.Needs, p.Bounds[0])
+	}
 }
 
 // What a plan says is what a run takes: 200 devices on S1, on the fake clock.

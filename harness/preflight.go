@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"muster/scenarios"
 )
 
 // Limits are the limits of this host and process that decide how large a
@@ -57,35 +60,42 @@ func portCount(text string) int {
 	return high - low + 1
 }
 
-// Preflight reports what of the limits l would end a run of devices over TCP
-// before it began, and how to raise it. hubInside says that the hub shares
-// this process, and so its descriptors.
-func Preflight(l Limits, devices int, hubInside bool) error {
-	return checkLimits(l, devices, hubInside, true)
-}
+// leastThreads is more than generator and hub start beside each other. Go ends
+// a process that is refused a thread.
+const leastThreads = 100
 
-// checkLimits is Preflight, which advises to do without sockets only where the
-// hub can.
-func checkLimits(l Limits, devices int, hubInside, memory bool) error {
-	each := 1
-	if hubInside {
-		each = 2 // both ends of every connection
+var raiseThreads = fmt.Sprintf("raise pids.max, as in systemd-run -p TasksMax=%d or docker run --pids-limit %d", 20*leastThreads, 20*leastThreads)
+
+// preflight is Preflight for a run, which is told as well what may end it.
+func (r *run) preflight(inside bool) error {
+	host := ThisHost()
+	host.Limits = *r.opts.Limits
+	if err := Preflight(r.scenario, host, inside); err != nil {
+		return err
 	}
-	or := func(what string) string {
-		if !memory {
-			return ""
+	r.sources = sourcesOf(r.scenario, host.Ports)
+	for _, b := range Bounds(r.scenario, host, inside) {
+		if b.Then == thenEnded && r.scenario.Devices() > b.Devices {
+			r.opts.Logger.Warn("the fleet may be too large for this host", "devices", r.scenario.Devices(), "limit", b.String())
 		}
-		return fmt.Sprintf(", or run without %s (--set target.embedded.transport=memory)", what)
-	}
-	need := each*devices + spareDescriptors
-	if l.Descriptors > 0 && need > l.Descriptors {
-		return fmt.Errorf("check limits: %d devices over tcp need %d open files in this process, and its limit is %d; "+
-			"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
-			devices, need, l.Descriptors, raiseDescriptors(need), need, max(1, (l.Descriptors-spareDescriptors)/each), or("descriptors"))
-	}
-	if l.Ports > 0 && devices > l.Ports {
-		return fmt.Errorf("check limits: %d devices over tcp need as many local ports, and this host gives %d; "+
-			"widen the range (`%s`), use fewer devices%s", devices, l.Ports, widenPorts, or("ports"))
 	}
 	return nil
+}
+
+// Preflight reports what of a host would end a run of s before it began, and
+// how to mend it: files, ports, addresses, threads. That memory may not suffice
+// is an estimate, and for Bounds to tell. hubInside says that the hub shares
+// this process, and so its descriptors.
+func Preflight(s *scenarios.Scenario, host Host, hubInside bool) error {
+	errs := []error{sourcesOf(s, host.Ports).check()}
+	if host.Threads > 0 && host.Threads < leastThreads {
+		errs = append(errs, fmt.Errorf("check limits: the control group's limit leaves %d threads, and generator and hub start up to %d; %s",
+			host.Threads, leastThreads, raiseThreads))
+	}
+	for _, b := range Bounds(s, host, hubInside) {
+		if b.refusal != "" && s.Devices() > b.Devices {
+			errs = append(errs, errors.New("check limits: "+b.refusal))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -69,10 +71,13 @@ type run struct {
 	opts     Options
 	clock    *sample.Clock
 	samples  *recorder
+	watch    watch
+	oomKills int64 // before the run began
 	header   *report.Run
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
 	hub      *Hub
 	client   *iothub.Client
+	sources  sources
 	remote   *remote // the hub of an iothub target; nil: it is ours
 
 	reporter *reporter
@@ -89,6 +94,7 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{scenario: s, clock: sample.NewClock(), hostUse: meterHost(), changed: make(chan struct{}, 1)}
+	r.watch.run, r.oomKills = r, oomKills(os.DirFS("/"))
 	r.named = opts != nil && opts.Out != ""
 	r.opts = opts.resolved(s, r.clock.Epoch())
 	r.enter(Starting)
@@ -101,11 +107,8 @@ func newRun(s *scenarios.Scenario, opts *Options) (*run, error) {
 			return nil, err
 		}
 	}
-	if !inMemory(s) {
-		inside := r.remote == nil && (opts == nil || opts.StartHub == nil)
-		if err := checkLimits(*r.opts.Limits, s.Devices(), inside, !isRemote(s)); err != nil {
-			return nil, err
-		}
+	if err := r.preflight(opts == nil || opts.StartHub == nil); err != nil {
+		return nil, err
 	}
 	if err := r.openFolder(); err != nil {
 		return nil, err
@@ -139,6 +142,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	outer, outerCtx := errgroup.WithContext(base)
 	outer.Go(func() error { return r.samples.Run(outerCtx) })
 	outer.Go(func() error { return r.observe(outerCtx) })
+	outer.Go(func() error { return r.watchHost(outerCtx) })
 	defer func() {
 		fail(nil)
 		if werr := outer.Wait(); werr != nil {
@@ -198,6 +202,9 @@ func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *sche
 		err = work.Err()
 	case <-devices.Done():
 	}
+	if devices, short := f.Short(); err == nil && devices > 0 {
+		err = r.shortOf(devices, short) // it would have been a smaller fleet
+	}
 	if outer.Err() == nil {
 		faults.finish(outer)
 		r.noteHub(outer) // its last account with the fleet connected
@@ -246,6 +253,9 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.opts.Observe(r.progress())
 	r.fleet.Store(nil) // the report needs the memory more
 	r.scheduler.Store(nil)
+	if _, short := errors.AsType[*starved](runErr); short {
+		debug.FreeOSMemory() // the fleet's, before the report takes its own
+	}
 	end.At = r.clock.Now()
 	if err := r.closeSamples(end); err != nil {
 		runErr = errors.Join(runErr, err)

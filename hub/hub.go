@@ -194,6 +194,7 @@ func (h *Hub) accept(l net.Listener) (net.Conn, error) {
 			h.log.Warn("connections cannot be accepted", "error", err)
 		}
 		failures++
+		h.counters.unaccepted.Add(1)
 		h.strangers.shed() // what is missing may be the descriptor that it holds
 		if sleep(h.ctx, delay) != nil {
 			return nil, nil

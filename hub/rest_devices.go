@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"muster/internal/goheap"
 	"muster/iothub"
 )
 
@@ -90,5 +91,5 @@ func (h *Hub) serviceStatistics(*request) (reply, *iothub.Error) {
 }
 
 func (h *Hub) ownStatistics(*request) (reply, *iothub.Error) {
-	return jsonReply(statsDocument{h.Stats(), measureProcess()})
+	return jsonReply(statsDocument{h.Stats(), measureProcess(), goheap.Read()})
 }

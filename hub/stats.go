@@ -1,11 +1,16 @@
 package hub
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"muster/internal/goheap"
+)
 
 // Stats is what a hub has counted since it was made, and how many connections it has now.
 type Stats struct {
 	Connections     int64 `json:"connections"`     // connected devices and modules
 	Accepted        int64 `json:"accepted"`        // CONNECTs accepted
+	Unaccepted      int64 `json:"unaccepted"`      // times that no connection could be accepted, as without a free descriptor: it tries again
 	Refused         int64 `json:"refused"`         // CONNECTs answered with a refusal
 	HandshakeFailed int64 `json:"handshakeFailed"` // connections closed since there was no TLS, such as for want of trust
 	TakenOver       int64 `json:"takenOver"`       // connections closed since their device connected anew
@@ -47,7 +52,7 @@ type counters struct {
 	methodRequests, methodResponses, strayResponses, methodTimeouts atomic.Int64
 	messages, deliveries, completions                               atomic.Int64
 	requests, jobs, executions, delayed, throttled                  atomic.Int64
-	unauthorized, badBodies, lostAnswers                            atomic.Int64
+	unauthorized, badBodies, lostAnswers, unaccepted                atomic.Int64
 }
 
 // connected counts a connection that comes (1) or goes (-1).
@@ -64,6 +69,7 @@ func (h *Hub) Stats() Stats {
 	return Stats{
 		Connections:     c.connections.Load(),
 		Accepted:        c.accepted.Load(),
+		Unaccepted:      c.unaccepted.Load(),
 		Refused:         c.refused.Load(),
 		HandshakeFailed: c.endings[endHandshake].Load(),
 		TakenOver:       c.endings[endTakeover].Load(),
@@ -108,4 +114,5 @@ type processStats struct {
 type statsDocument struct {
 	Stats
 	processStats
+	Heap goheap.State `json:"heap"` // of the process that runs the hub
 }

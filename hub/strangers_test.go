@@ -166,6 +166,9 @@ func TestStrangersGiveTheirDescriptors(t *testing.T) {
 		if took := time.Since(start); took > 100*time.Millisecond {
 			t.Errorf("connected after %v, though strangers hold descriptors", took)
 		}
+		if got := s.Stats().Unaccepted; got < 1 {
+			t.Errorf("Stats().Unaccepted = %d after a connection waited for a descriptor", got)
+		}
 		_ = l.Close()
 		time.Sleep(10 * time.Second)
 		_ = b.conn.Close()

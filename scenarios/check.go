@@ -16,6 +16,7 @@ func (d *decoder) check(s *Scenario) {
 	d.checkIDs(s)
 	d.checkSignatures(s.Jobs)
 	d.checkFaults(s)
+	d.checkSources(s)
 	d.checkThresholds(s)
 	if len(s.Jobs) == 0 {
 		d.warn("jobs", "the scenario has no jobs: it only connects its fleet")

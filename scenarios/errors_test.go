@@ -117,7 +117,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{fleet("[{group: g, devices: 2, driver: fast}]"), `s.yaml:2:40: fleet[0].driver: unknown driver "fast"; expected "paho" or "lean"`},
 		{fleet("[{group: g, devices: 2, echoDesired: yes}]"), `s.yaml:2:45: fleet[0].echoDesired: expected true or false, found "yes"`},
 		// connect
-		{top("connect: fast"), `s.yaml:3:10: connect: expected a mapping with keys such as "rate", "inFlight", "timeout", "keepAlive" or "backoff", found "fast"`},
+		{top("connect: fast"), `s.yaml:3:10: connect: expected a mapping with keys such as "rate", "inFlight", "timeout", "keepAlive", "backoff" or "sourceAddresses", found "fast"`},
 		{top("connect: {rate: 0/s}"), `s.yaml:3:17: connect.rate: must be above 0/s and at most 1000000000/s, is "0/s"`},
 		{top("connect: {inFlight: 0}"), "s.yaml:3:21: connect.inFlight: must be 1 to 100000, is 0"},
 		{top("connect: {timeout: 0s}"), `s.yaml:3:20: connect.timeout: must be 10ms to 1h0m0s, is "0s"`},
@@ -125,6 +125,13 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{top("connect: {keepAlive: 1178s}"), `s.yaml:3:22: connect.keepAlive: must be 0s to 19m37s, is "1178s"`},
 		{top("connect: {keepAlive: 1500ms}"), `s.yaml:3:22: connect.keepAlive: must be whole seconds, is "1500ms"`},
 		{top("connect: {backoff: {base: 2s, cap: 1s}}"), "s.yaml:3:20: connect.backoff: cap (1s) must not be below base (2s)"},
+		{top("connect: {sourceAddresses: 127.0.0.2}"), `s.yaml:3:28: connect.sourceAddresses: expected a list, found "127.0.0.2"`},
+		{top("connect: {sourceAddresses: []}"), "s.yaml:3:28: connect.sourceAddresses: the list needs at least 1 item"},
+		{top("connect: {sourceAddresses: [127.0.0.2, '127.0.0.3:80', 5]}"), "s.yaml:3:40: connect.sourceAddresses[1]: expected an IP address such as 127.0.0.2, found \"127.0.0.3:80\"\ns.yaml:3:56: connect.sourceAddresses[2]: expected a text, found the number 5"},
+		{top("connect: {sourceAddresses: [localhost]}"), `s.yaml:3:29: connect.sourceAddresses[0]: expected an IP address such as 127.0.0.2, found "localhost"`},
+		{top("connect: {sourceAddresses: [0.0.0.0, 224.0.0.1]}"), "s.yaml:3:29: connect.sourceAddresses[0]: 0.0.0.0 is no address that a connection can come from\ns.yaml:3:38: connect.sourceAddresses[1]: 224.0.0.1 is no address that a connection can come from"},
+		{top("connect: {sourceAddresses: [127.0.0.2, 127.0.0.3, '::ffff:127.0.0.2']}"), "s.yaml:3:51: connect.sourceAddresses[2]: 127.0.0.2 stands here twice; the first is connect.sourceAddresses[0]"},
+		{top("connect: {sourceAddresses: [127.0.0.2, '::1']}"), "s.yaml:3:40: connect.sourceAddresses[1]: ::1 is no IPv4 address, and the embedded hub is at 127.0.0.1"},
 		// jobs
 		{top("jobs: {}"), "s.yaml:3:7: jobs: expected a list, found a mapping"},
 		{top("jobs: [lock]"), `s.yaml:3:8: jobs[0]: expected a mapping with keys such as "name", "type", "cloudToDeviceMethod", "updateTwin", "queryCondition", "deviceId", "startTime", "repeat", "maxExecutionTimeInSeconds", "via", "rate", "inFlight" or 2 more, found "lock"`},

@@ -147,6 +147,7 @@ func (d *decoder) connect(dst *Connect) decode {
 					d.failPath(path, "cap (%v) must not be below base (%v)", dst.Backoff.Cap, dst.Backoff.Base)
 				}
 			}),
+			optional("sourceAddresses", d.list(1, d.sourceAddress(&dst.SourceAddresses))),
 		)
 	}
 }

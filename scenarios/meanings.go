@@ -68,6 +68,9 @@ var meanings = map[string]meaning{
 	"connect.backoff.base": {"A device that failed waits a random time below this, doubled with each failure in a row.", nil},
 	"connect.backoff.cap":  {"Where the doubling ends.", nil},
 
+	"connect.sourceAddresses":   {"IP addresses of this host that devices' connections come from, in turn: each has local ports of its own. Without it, for the embedded hub over TCP as many loopback addresses as its fleet needs, else what the system chooses.", []any{[]any{"127.0.0.2", "127.0.0.3"}}},
+	"connect.sourceAddresses[]": {"An address, without a port.", nil},
+
 	"jobs":                             {"Actions, each on the devices that a query matches.", nil},
 	"jobs[]":                           {"One action on the devices that a query matches, from a start time, once or repeated.", nil},
 	"jobs[].name":                      {"What thresholds and the report call it.", []any{"lock"}},

@@ -210,7 +210,11 @@ func (p printer) connect(c *Connect) *yaml.Node {
 	m := p.mapping("connect").rate("rate", c.Rate).int("inFlight", c.InFlight)
 	m.duration("timeout", c.Timeout).duration("keepAlive", c.KeepAlive)
 	backoff := p.mapping("connect.backoff").duration("base", c.Backoff.Base).duration("cap", c.Backoff.Cap)
-	return m.put("backoff", backoff.node).node
+	m.put("backoff", backoff.node)
+	if len(c.SourceAddresses) > 0 {
+		m.put("sourceAddresses", p.sources(c.SourceAddresses))
+	}
+	return m.node
 }
 
 func (p printer) group(g *Group, path string) *yaml.Node {

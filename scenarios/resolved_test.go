@@ -37,6 +37,7 @@ func TestResolvedLoadsAgainAsTheSame(t *testing.T) {
 		top(""),
 		top(doors),
 		top("connect: {rate: 0.1/s}\ntarget: {embedded: {jobRate: 7/h}}"),
+		top("connect: {sourceAddresses: [127.0.0.2, 127.0.0.3]}"),
 		top("target:\n  embedded:"),
 		top("target: {embedded: {tier: F1}}"),
 		fleet(`[{group: "a b", devices: 1, id: "x{index}", tags: {"a-b": "$${{NAME}} $ $$$$ $$$${{", n: "12", t: "true", e: "", d: "2030-01-01", z: "~", big: 1e300, deep: {l: [{a: 1}]}}}]`),
@@ -107,7 +108,7 @@ fleet:
   id: "x-{index}"
   tags: {a: "${SECRET}", b: ["${N}", 5]}
   methods: {m: {response: {x: "${SECRET}"}, latency: {constant: "${N}ms"}}, k: {latency: "${N}ms", status: 300}}
-connect: {rate: "${RATE}", inFlight: 5, timeout: "${N}s"}
+connect: {rate: "${RATE}", inFlight: 5, timeout: "${N}s", sourceAddresses: ["10.0.0.${N}", 10.0.0.3]}
 jobs:
 - name: j
   type: scheduleDeviceMethod

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -162,6 +163,10 @@ type Connect struct {
 	Timeout   time.Duration // for one connect with its subscriptions; default 30s
 	KeepAlive time.Duration // whole seconds; 0 is no pings, the default on the embedded hub, which keeps idle connections
 	Backoff   Backoff       // between attempts of one device
+
+	// SourceAddresses are the addresses of this host that connections come from, in turn. Default: for
+	// the embedded hub on loopback as many as its fleet needs, else what the system chooses.
+	SourceAddresses []netip.Addr
 }
 
 // Backoff is an exponential backoff with full jitter.

@@ -2,6 +2,7 @@ package scenarios_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 // comparable compares scenarios by what was written, where it was parsed.
 var comparable = cmp.Options{
+	cmpopts.EquateComparable(netip.Addr{}),
 	cmpopts.IgnoreUnexported(scenarios.Scenario{}),
 	cmp.Transformer("template", func(t *template.Template) bool { return t != nil }),
 	cmp.Transformer("tree", func(t *template.Tree) bool { return t != nil }),
@@ -45,7 +47,7 @@ fleet:
     bare:
   echoDesired: false
   driver: lean
-connect: {rate: 100/m, inFlight: 5, timeout: 3s, keepAlive: 60s, backoff: {base: 100ms, cap: 5s}}
+connect: {rate: 100/m, inFlight: 5, timeout: 3s, keepAlive: 60s, backoff: {base: 100ms, cap: 5s}, sourceAddresses: [127.0.0.2, 127.0.0.3]}
 jobs:
 - name: lock
   type: scheduleDeviceMethod
@@ -92,7 +94,10 @@ func TestParseReadsEveryKey(t *testing.T) {
 				"bare":     {Status: 200, Latency: scenarios.Latency{Kind: scenarios.Constant}, FailureStatus: 500},
 			},
 		}},
-		Connect: scenarios.Connect{Rate: 100.0 / 60, InFlight: 5, Timeout: 3 * time.Second, KeepAlive: time.Minute, Backoff: scenarios.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}},
+		Connect: scenarios.Connect{
+			Rate: 100.0 / 60, InFlight: 5, Timeout: 3 * time.Second, KeepAlive: time.Minute, Backoff: scenarios.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second},
+			SourceAddresses: []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")},
+		},
 		Jobs: []scenarios.Job{
 			{
 				Name: "lock", Type: scenarios.ScheduleDeviceMethod,

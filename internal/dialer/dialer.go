@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -50,6 +51,9 @@ type Options struct {
 	// Network opens what is below TLS. Default: TCP, and for WebSockets the proxy
 	// that the environment names.
 	Network func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Source tells of a Dial's context which address of this host its connection
+	// comes from. Default: the system chooses. With a Network it is not asked.
+	Source func(ctx context.Context) netip.Addr
 }
 
 // Dialer opens connections.
@@ -64,10 +68,19 @@ type Dialer struct {
 func New(o Options) *Dialer {
 	d := &Dialer{opts: o}
 	if d.opts.Network == nil {
-		d.opts.Network = (&net.Dialer{Timeout: tryTimeout, KeepAlive: 30 * time.Second}).DialContext
+		d.opts.Network = d.dialTCP
 		d.proxy = http.ProxyFromEnvironment
 	}
 	return d
+}
+
+// dialTCP is the default network.
+func (d *Dialer) dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
+	var source netip.Addr
+	if d.opts.Source != nil {
+		source = d.opts.Source(ctx)
+	}
+	return From(net.Dialer{Timeout: tryTimeout, KeepAlive: 30 * time.Second}, source).DialContext(ctx, network, addr)
 }
 
 // Dial opens a connection for a device, whose TLS sessions are its own: a

@@ -29,7 +29,8 @@ func newDoctor(stdio Stdio) *cobra.Command {
 		Short: "Check this host for a run, and tell how to mend it",
 		Long: `Check this host for a run of a scenario, or of a fleet of --devices on the embedded hub: open
 files, local ports, memory, limits of its control group, CPUs and their governor, the clock,
-loopback. For what is not well it prints the command that mends it. Nothing is changed.
+loopback. For what is not well it prints the command that mends it, and at the end which limit
+comes first for a larger fleet. Nothing is changed.
 
 Exit status: 0 a run can go, though perhaps with warnings, 1 it cannot, 2 wrong usage, 104 the
 scenario is bad.`,
@@ -98,5 +99,6 @@ func printExamination(w io.Writer, e *harness.Examination) error {
 			fmt.Fprintf(table, "  \t\t→ %s\n", f.Fix)
 		}
 	}
+	fmt.Fprintf(table, "\nfirst limit: %v\n", e.Bounds[0])
 	return table.Flush()
 }

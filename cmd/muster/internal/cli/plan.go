@@ -22,7 +22,7 @@ func newPlan(stdio Stdio) *cobra.Command {
 		Use:   "plan FILE",
 		Short: "Tell beforehand how long a scenario takes and what it needs",
 		Long: `Tell beforehand how long a scenario takes by its rates and the quotas of its tier, and what
-it needs of this host. Nothing is run.
+it needs of this host, and which limit comes first. Nothing is run.
 
 Exit status: 0 it can be run, 1 this host lacks something, 2 wrong usage, 104 the scenario is
 bad, or asks for what its tier does not allow.`,
@@ -84,6 +84,7 @@ func printPlan(w io.Writer, p *harness.Plan) error {
 	}
 	fmt.Fprintf(table, "  in all\t%s\tfrom the first connect, at least\n\n", atLeast(p.Total))
 	printNeeds(table, p.Needs)
+	fmt.Fprintf(table, "first limit: %v\n", p.Bounds[0])
 	return table.Flush()
 }
 
@@ -92,12 +93,16 @@ func printNeeds(w io.Writer, n harness.Needs) {
 		fmt.Fprintf(w, "needs about %d MiB of memory, no open files and no ports for devices\n", mebibytes(n.GeneratorBytes))
 		return
 	}
+	ports := fmt.Sprintf("%d local ports", n.Ports)
+	if n.Sources > 0 {
+		ports += fmt.Sprintf(" of %d source addresses", n.Sources)
+	}
 	if n.HubBytes == 0 {
-		fmt.Fprintf(w, "needs %d open files, %d local ports and about %d MiB of memory\n", n.Descriptors, n.Ports, mebibytes(n.GeneratorBytes))
+		fmt.Fprintf(w, "needs %d open files, %s and about %d MiB of memory\n", n.Descriptors, ports, mebibytes(n.GeneratorBytes))
 		return
 	}
-	fmt.Fprintf(w, "needs %d open files each for generator and hub, %d local ports, about %d MiB of memory for the generator and %d MiB for the hub\n",
-		n.Descriptors, n.Ports, mebibytes(n.GeneratorBytes), mebibytes(n.HubBytes))
+	fmt.Fprintf(w, "needs %d open files each for generator and hub, %s, about %d MiB of memory for the generator and %d MiB for the hub\n",
+		n.Descriptors, ports, mebibytes(n.GeneratorBytes), mebibytes(n.HubBytes))
 }
 
 func atLeast(d time.Duration) string {

@@ -1,11 +1,22 @@
 package cli_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// ofAnyHost leaves out of a plan what the first limit of a host is, but not
+// that it is said.
+func ofAnyHost(lines []string) string {
+	kept := make([]string, len(lines))
+	for i, line := range lines {
+		kept[i] = regexp.MustCompile("^first limit: .+, at most [0-9]+ devices, by .+; a larger fleet is .+; for more: .+").ReplaceAllString(line, "first limit: …")
+	}
+	return strings.Join(kept, "\n")
+}
 
 // TestPlanInDocsIsReal holds what docs/quotas.md shows of muster plan against what it prints.
 func TestPlanInDocsIsReal(t *testing.T) {
@@ -16,8 +27,8 @@ func TestPlanInDocsIsReal(t *testing.T) {
 		}
 		shown++
 		got := muster(t, strings.Fields(b.lines[0])[2:]...)
-		want := strings.TrimSpace(strings.Join(b.lines[1:], "\n"))
-		if diff := cmp.Diff(want, strings.TrimSpace(got.stdout+got.stderr)); diff != "" {
+		want := ofAnyHost(b.lines[1:])
+		if diff := cmp.Diff(want, ofAnyHost(strings.Split(strings.TrimSpace(got.stdout+got.stderr), "\n"))); diff != "" {
 			t.Errorf("%s: -shown +printed\n%s", b.lines[0], diff)
 		}
 	})

@@ -1,0 +1,174 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"muster/internal/quota"
+	"muster/scenarios"
+)
+
+// Bound is a limit of this host, or of the scenario, as a fleet meets it.
+type Bound struct {
+	Limit   string `json:"limit"`   // such as "open files of the hub"
+	Devices int    `json:"devices"` // the largest fleet that it allows
+	Because string `json:"because"` // the limit in its own unit
+	Then    string `json:"then"`    // what happens to a larger fleet
+	Fix     string `json:"fix"`     // what allows a larger fleet
+
+	refusal string // why this fleet is not begun; "" if it is, or the limit does not refuse
+}
+
+// String says all of it in one line.
+func (b Bound) String() string {
+	return fmt.Sprintf("%s, at most %d devices, by %s; a larger fleet is %s; for more: %s", b.Limit, b.Devices, b.Because, b.Then, b.Fix)
+}
+
+// What happens to a fleet that is larger than a bound.
+const (
+	thenRefused = "refused before it begins"
+	thenEnded   = "ended when it is nearly used up, with the results so far"
+)
+
+// Bounds returns what bounds the fleet of s on a host, the one that comes first
+// before all others. inside says that an embedded hub shares the generator's
+// process.
+func Bounds(s *scenarios.Scenario, host Host, inside bool) []Bound {
+	b := &bounder{s: s, host: host, inside: inside && !isRemote(s), devices: s.Devices()}
+	if !inMemory(s) {
+		b.files()
+		b.ports()
+	}
+	b.memory()
+	b.tier()
+	b.add(scenarios.MaxDevices, Bound{Limit: "what a scenario may hold", Because: "the largest fleet that a scenario can have", Then: thenRefused, Fix: "several runs"})
+	slices.SortStableFunc(b.all, func(x, y Bound) int { return cmp.Compare(x.Devices, y.Devices) })
+	return b.all
+}
+
+// MostDevices returns how many devices a run of s can have at most, and what
+// bounds them. inside is as for Bounds.
+func MostDevices(s *scenarios.Scenario, host Host, inside bool) (devices int, why string) {
+	first := Bounds(s, host, inside)[0]
+	return first.Devices, first.Because
+}
+
+// bounder collects bounds.
+type bounder struct {
+	s       *scenarios.Scenario
+	host    Host
+	inside  bool
+	devices int
+	all     []Bound
+}
+
+func (b *bounder) add(devices int, bound Bound) {
+	bound.Devices = max(0, devices)
+	b.all = append(b.all, bound)
+}
+
+// wanted is the fleet that a fix is for: this one, or one beyond the bound.
+func (b *bounder) wanted(most int) int { return max(b.devices, 2*most) }
+
+// withoutSockets ends the list of what helps, where the hub can do without.
+func (b *bounder) withoutSockets(what string) string {
+	if isRemote(b.s) {
+		return ""
+	}
+	return fmt.Sprintf(", or run without %s (--set target.embedded.transport=memory)", what)
+}
+
+// files adds the bounds by descriptors. A hub in a process of its own has the
+// limit that the generator has, since it inherits it.
+func (b *bounder) files() {
+	limit := b.host.Descriptors
+	if limit == 0 {
+		return
+	}
+	each, whose := 1, []string{"hub", "generator"}
+	switch {
+	case isRemote(b.s):
+		whose = whose[1:]
+	case b.inside:
+		each, whose = 2, []string{"hub and generator"} // both ends of every connection
+	}
+	most := max(0, limit-spareDescriptors) / each
+	need := each*b.devices + spareDescriptors
+	refusal := fmt.Sprintf("%d devices over tcp need %d open files in this process, and its limit is %d; "+
+		"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
+		b.devices, need, limit, raiseDescriptors(need), need, max(1, most), b.withoutSockets("descriptors"))
+	for _, process := range whose {
+		b.add(most, Bound{
+			Limit: "open files of the " + process, Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", limit),
+			Then: thenRefused, Fix: raiseDescriptors(each*b.wanted(most)+spareDescriptors) + b.withoutSockets("descriptors"), refusal: refusal,
+		})
+		refusal = "" // the same words need not be said twice
+	}
+}
+
+// ports adds the bound by local ports, unless as many addresses are taken as
+// are needed.
+func (b *bounder) ports() {
+	from := sourcesOf(b.s, b.host.Ports)
+	if b.host.Ports == 0 || from.chosen {
+		return
+	}
+	most := from.ports(b.host.Ports)
+	because := fmt.Sprintf("the host's %d local ports (net.ipv4.ip_local_port_range)", b.host.Ports)
+	gives := fmt.Sprintf("this host gives %d", most)
+	if n := len(from.addrs); n > 0 {
+		because += fmt.Sprintf(" for each of %s", count(n, "source address"))
+		gives += fmt.Sprintf(" with %s", count(n, "source address"))
+	}
+	fix := fmt.Sprintf("widen the range (`%s`), connect from more addresses of this host (connect.sourceAddresses)", widenPorts)
+	b.add(most, Bound{
+		Limit: "local ports", Because: because, Then: thenRefused, Fix: fix + b.withoutSockets("ports"),
+		refusal: fmt.Sprintf("%d devices over tcp need as many local ports, and %s; %s, use fewer devices (--devices %d)%s",
+			b.devices, gives, fix, most, b.withoutSockets("ports")),
+	})
+}
+
+// memory adds the bounds by memory. They are estimates, and refuse nothing.
+func (b *bounder) memory() {
+	both := func(n int) int64 {
+		generator, hub := needsMemory(b.s, n, b.inside)
+		return generator + hub
+	}
+	larger := func(n int) int64 {
+		generator, hub := needsMemory(b.s, n, b.inside)
+		return max(generator, hub)
+	}
+	b.within(b.host.MemoryBytes, "memory", "the host's memory: about %d MiB are available", "free memory", both)
+	b.within(b.host.GroupBytes, "memory of the control group", "the control group's memory.max, which leaves %d MiB", "raise memory.max", both)
+	b.within(b.host.GoBytes, "GOMEMLIMIT", "GOMEMLIMIT, which gives each process %d MiB", "raise GOMEMLIMIT", larger)
+}
+
+// within adds a bound by bytes, unless these are not known.
+func (b *bounder) within(bytes int64, limit, because, fix string, need func(devices int) int64) {
+	if bytes == 0 {
+		return
+	}
+	most := devicesWithin(bytes, need)
+	if slices.Contains(b.s.Drivers(), scenarios.Paho) {
+		fix += ", or --driver lean, which takes less of it"
+	}
+	b.add(most, Bound{
+		Limit: limit, Because: fmt.Sprintf(because, bytes>>20), Then: thenEnded,
+		Fix: fmt.Sprintf("about %d MiB for %d devices: %s", need(b.wanted(most))>>20, b.wanted(most), fix),
+	})
+}
+
+// tier adds the bound by the hub's quota.
+func (b *bounder) tier() {
+	tier, units := quotaOf(b.s)
+	if tier == "" {
+		return
+	}
+	limits, err := quota.For(tier, units)
+	if err != nil {
+		return // the plan says so
+	}
+	because := fmt.Sprintf("tier %s, which holds %d devices", tier, limits.Devices)
+	b.add(limits.Devices, Bound{Limit: "the tier's identities", Because: because, Then: thenRefused, Fix: "another tier"})
+}

@@ -1,0 +1,54 @@
+package harness
+
+import "muster/scenarios"
+
+// What a run takes of memory, as docs/performance.md measured it: what a
+// process takes by itself, and then for each device. They are estimates; what
+// ends a run is what it does take, see watch.
+const (
+	processBytes      = 20 << 20
+	pahoDeviceBytes   = 43 << 10 // of the generator
+	leanDeviceBytes   = 9 << 10
+	hubDeviceBytes    = 11 << 10
+	memoryDeviceBytes = 12 << 10 // the hub in the generator's process, without sockets
+	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device
+)
+
+// needsMemory returns what a run of s takes with so many devices: the process
+// of the generator, and that of the hub, which is 0 where it has none.
+func needsMemory(s *scenarios.Scenario, devices int, inside bool) (generator, hub int64) {
+	n := int64(devices)
+	generator, hub = processBytes+n*generatorBytesPerDevice(s), processBytes+n*hubDeviceBytes
+	switch {
+	case isRemote(s):
+		return generator + n*tlsDeviceBytes, 0
+	case inMemory(s):
+		return generator + n*memoryDeviceBytes, 0
+	case inside:
+		return generator + hub - processBytes, 0
+	}
+	return generator, hub
+}
+
+// devicesWithin returns how large a fleet may be whose need, which grows
+// evenly, is to stay within so many bytes.
+func devicesWithin(bytes int64, need func(devices int) int64) int {
+	const many = 1 << 20
+	base := need(0)
+	each := max(1, (need(many)-base)/many)
+	return int(max(0, bytes-base) / each)
+}
+
+// generatorBytesPerDevice is the generator's part of a device over plain TCP,
+// as the groups' drivers have it on average.
+func generatorBytesPerDevice(s *scenarios.Scenario) int64 {
+	var all int64
+	for _, g := range s.Fleet {
+		each := int64(pahoDeviceBytes)
+		if g.Driver == scenarios.Lean {
+			each = leanDeviceBytes
+		}
+		all += each * int64(g.Devices)
+	}
+	return all / int64(max(1, s.Devices()))
+}
