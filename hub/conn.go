@@ -71,19 +71,20 @@ func (e ending) String() string { return endingNames[e] }
 
 // conn is one MQTT connection. Its reader is the only one that reads, that moves deadlines forward and that closes nc;
 // everybody else ends the connection by calling end. The reader is a goroutine of its own (serve, owned by Hub.tasks), or,
-// from CONNECT on if nc is a poller, whichever of the hub's readers has it. Writers append to pending;
+// from CONNECT on if nc tells when there is something to read, whichever of the hub's readers has it. Writers append to pending;
 // a flusher goroutine (owned by flushers, joined by finish) exists only while there is something to write.
 type conn struct {
 	hub *Hub
 	nc  net.Conn
-	in  io.Reader // nc, or the WebSocket on it; deadlines pass unseen
-	out writer    // nc, or the WebSocket on it
-	rd  *mqtt.Reader
-	dev *device // nil before CONNECT was accepted
+	in  io.Reader    // nc, or the WebSocket on it; deadlines pass unseen
+	out writer       // nc, or the WebSocket on it
+	rd  *mqtt.Reader // nil while nobody reads
+	dev *device      // nil before CONNECT was accepted
 
-	poll  poller   // nc, if it is one; nil: a goroutine waits in its Read
-	next  *conn    // in the readers' queue
-	alarm deadline // in place of nc's read deadline, once polled
+	nt    telling       // nc, if it tells; nil: a goroutine waits in its Read
+	told  atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
+	next  *conn         // in the readers' queue
+	alarm deadline      // in place of nc's read deadline, once polled
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
@@ -117,7 +118,8 @@ type writer interface {
 
 func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
-	c.in, c.rd = patient{c}, mqtt.NewReader(c, maxPacket)
+	c.in, c.rd = patient{c}, takeCodec(c)
+	c.told.Store(1) // until it is polled, its reader has it
 	return c
 }
 
@@ -127,10 +129,15 @@ func (c *conn) serve() {
 	if err == nil {
 		err = c.read()
 	}
-	c.leave(err)
+	if err == errTurn {
+		c.nt.TellRead(c.wake)
+		c.hub.readers.push(c)
+		return
+	}
+	c.finish(err)
 }
 
-// read acts on packets until there is an error: the connection's end, or that somebody else is to go on.
+// read acts on packets until there is an error. It is the connection's end; or, if it is polled, syscall.EAGAIN or errTurn.
 func (c *conn) read() error {
 	for n := 1; ; n++ {
 		h, body, err := c.rd.Next()
@@ -230,6 +237,7 @@ func endingOf(err error) ending {
 func (c *conn) end(why ending) {
 	if c.reason.CompareAndSwap(uint32(endNone), uint32(why)) {
 		_ = c.nc.SetDeadline(past)
+		c.wake()
 	}
 }
 
@@ -270,16 +278,12 @@ func (r patient) Read(p []byte) (int, error) {
 	}
 }
 
-// receive is nc.Read, but says at once that there is nothing to read if the connection is polled.
+// receive reads from nc, and does not wait if the connection is polled.
 func (c *conn) receive(p []byte) (int, error) {
-	if !c.polled() {
-		return c.nc.Read(p)
+	if c.polled() {
+		return c.nt.TryRead(p)
 	}
-	n, err := c.poll.TryRead(p)
-	if n == 0 && err == nil {
-		return 0, errIdle
-	}
-	return n, err
+	return c.nc.Read(p)
 }
 
 // spend counts what was read before CONNECT was accepted. The first bytes tell how much that may be: the reader's first
@@ -354,7 +358,10 @@ func (c *conn) waitUntil(at time.Time) error {
 }
 
 // expired is told by the timers that the read deadline has passed.
-func (c *conn) expired(time.Time) { _ = c.nc.SetReadDeadline(past) }
+func (c *conn) expired(time.Time) {
+	_ = c.nc.SetReadDeadline(past)
+	c.wake()
+}
 
 // send appends a packet to what the connection has to write. It never blocks. The callback only appends.
 func (c *conn) send(appendPacket func([]byte) []byte) {

@@ -117,3 +117,16 @@ func DeviceSize() (size, line uintptr) {
 	var d device
 	return unsafe.Sizeof(d), unsafe.Offsetof(d.id) + unsafe.Sizeof(d.id)
 }
+
+// JobStarted returns when a job began.
+func JobStarted(h *Hub, id string) time.Time {
+	j := h.jobs.find(id)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.started
+}
+
+// RowToken returns the continuation token that a query of a job's rows has before a row.
+func RowToken(h *Hub, id, sql string, row int) string {
+	return cursor{seq: h.jobs.find(id).seq, row: uint64(row)}.token(sql)
+}

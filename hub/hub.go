@@ -170,7 +170,7 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 			continue
 		}
 		c := newConn(h, nc)
-		c.poll, _ = nc.(poller)
+		c.nt, _ = nc.(telling)
 		h.welcome(c)
 	}
 }

@@ -4,36 +4,34 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"syscall"
 
-	"muster/internal/memnet"
+	"muster/internal/mqtt"
 )
 
-// poller is a network connection that tells when there is something to read, as those in memory do.
-type poller interface {
-	TryRead(p []byte) (int, error)     // returns 0 and no error where Read would wait
-	Await(told memnet.Waker) (ok bool) // tells once when Read would not wait any more; false: it would not now
+// telling is a network connection that tells when there is something to read, as those in memory do.
+type telling interface {
+	TryRead(p []byte) (int, error) // the error is syscall.EAGAIN where Read would wait
+	TellRead(tell func())          // tell is called for whatever comes that can be read, or ends
 }
 
-// What read returns when a connection has not ended, to whoever reads a poller.
-var (
-	errIdle = errors.New("there is nothing to read")
-	errTurn = errors.New("others want to be read too")
-)
+// errTurn is what a reader gets of a connection that has not ended and had its turn.
+var errTurn = errors.New("others want to be read too")
 
 // turn is how many packets of one connection are read before others have their turn.
 const turn = 64
 
-// readers read the connections that are pollers, from their CONNECT on, so that an idle one holds neither a goroutine nor a
-// buffer. Who makes one readable puts it into the queue; as many workers as there are processors take them out. A worker
-// whose handler has to wait lets another take its place (without).
+// readers read the connections that tell, from their CONNECT on, so that an idle one holds neither a goroutine nor a buffer.
+// Who makes one readable puts it into the queue; as many workers as there are processors take them out. A worker whose
+// handler has to wait lets another take its place (without).
 //
-// A connection is in one of three places: in the queue, in a worker's hands, or with its poller, which has it to tell. So
-// only one goroutine at a time is its reader.
+// A connection is in the queue or in a worker's hands, and its told is above 0 then; or nobody has it, and the first who tells
+// puts it into the queue. So one goroutine at a time is its reader.
 type readers struct {
 	most    int            // workers that work
 	workers sync.WaitGroup // each ends when there are enough idle ones, and with close
 
-	mu          sync.Mutex // guards the fields below; taken under any lock, and takes none
+	mu          sync.Mutex // guards the fields below; taken under any lock, as it takes none
 	first, last *conn      // the queue, by conn.next
 	working     int        // workers that neither are idle nor wait in a handler
 	idle        int        // workers that wait for work, and are not called
@@ -136,29 +134,56 @@ func (r *readers) close() {
 	r.workers.Wait()
 }
 
-// Wake puts the connection into the queue: its poller tells that there is something to read.
-func (c *conn) Wake() { c.hub.readers.push(c) }
+// wake says that there is something to read, that the read deadline has passed, or that somebody has ended the connection.
+func (c *conn) wake() {
+	if c.told.Add(1) == 1 {
+		c.hub.readers.push(c)
+	}
+}
 
-// polled says whether the connection is read by the hub's readers.
-func (c *conn) polled() bool { return c.poll != nil && c.dev != nil }
+// polled says whether the connection is read by the hub's readers. Only its reader may ask.
+func (c *conn) polled() bool { return c.nt != nil && c.dev != nil }
 
-// resume goes on reading, as a worker.
-func (c *conn) resume() { c.leave(c.read()) }
-
-// leave is what a reader does that can read no more: it gives the connection back, or ends it. Once it is given back somebody
-// else may be its reader.
-func (c *conn) leave(err error) {
+// resume goes on reading, as a worker. A connection that has nothing to read is nobody's then.
+func (c *conn) resume() {
 	for {
+		c.told.Store(1) // what was told before is read now
+		if c.rd == nil {
+			c.rd = takeCodec(c)
+		}
+		err := c.read()
 		switch {
 		case err == errTurn:
-			c.Wake()
+			c.hub.readers.push(c)
 			return
-		case err != errIdle:
+		case err != syscall.EAGAIN:
 			c.finish(err)
 			return
-		case c.poll.Await(c):
+		}
+		if c.rd.Buffered() == 0 {
+			c.giveCodec()
+		}
+		if c.told.CompareAndSwap(1, 0) {
 			return
 		}
-		err = c.read()
 	}
+}
+
+// codecs keeps codecs that nobody reads with: memory without content.
+var codecs sync.Pool
+
+func takeCodec(c *conn) *mqtt.Reader {
+	r, ok := codecs.Get().(*mqtt.Reader)
+	if !ok {
+		return mqtt.NewReader(c, maxPacket)
+	}
+	r.Reset(c, maxPacket)
+	return r
+}
+
+// giveCodec takes the codec back, in which nothing is left.
+func (c *conn) giveCodec() {
+	c.rd.Reset(nil, maxPacket)
+	codecs.Put(c.rd)
+	c.rd = nil
 }

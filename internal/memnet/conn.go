@@ -3,6 +3,7 @@ package memnet
 import (
 	"io"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -16,33 +17,18 @@ type conn struct {
 func (c *conn) in() *half  { return &c.pipe.halves[1-c.end] }
 func (c *conn) out() *half { return &c.pipe.halves[c.end] }
 
-// A Waker is told that a connection can be read. Its Wake is called by whoever
-// made it so, under no lock of this package but perhaps under the caller's own: it
-// must not block.
-type Waker interface{ Wake() }
-
 // Read reads what has arrived, at least one byte unless p is empty.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.in().read(p)
-	if err == nil || err == io.EOF {
-		return n, err
-	}
-	return n, c.opError("read", err)
+	return n, c.readError(err)
 }
 
-// TryRead is Read that does not wait: it returns 0 and no error where Read would.
-func (c *conn) TryRead(p []byte) (int, error) {
-	n, err := c.in().tryRead(p)
-	if err == nil || err == io.EOF {
-		return n, err
+func (c *conn) readError(err error) error {
+	if err == nil || err == io.EOF || err == syscall.EAGAIN {
+		return err
 	}
-	return n, c.opError("read", err)
+	return c.opError("read", err)
 }
-
-// Await lets w be told, once, when a Read would not wait any more: something has
-// come, or an end, or the read deadline. It reports false if that is so already;
-// w is not told then. So that who reads need not be a goroutine that waits.
-func (c *conn) Await(w Waker) bool { return c.in().await(w) }
 
 // Write writes all of p, or less with an error.
 func (c *conn) Write(p []byte) (int, error) {

@@ -147,3 +147,34 @@ func BenchmarkDialAccept(b *testing.B) {
 		q.Close()
 	}
 }
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools drop what they are given, with the race detector")
+	}
+	check := func(name string, f func(a, b telling)) {
+		t.Helper()
+		p, q := memnet.Pipe()
+		defer p.Close()
+		a, b := p.(telling), q.(telling)
+		f(a, b)
+		if n := testing.AllocsPerRun(500, func() { f(a, b) }); n != 0 {
+			t.Errorf("%s: %v allocations, want none", name, n)
+		}
+	}
+	buf := make([]byte, 300)
+	check("write and read", func(a, b telling) { a.Write(buf); b.Read(buf) })
+	check("with deadlines", func(a, b telling) {
+		a.SetWriteDeadline(time.Now().Add(time.Second))
+		b.SetReadDeadline(time.Now().Add(time.Second))
+		a.Write(buf)
+		b.Read(buf)
+	})
+	check("told", func(a, b telling) {
+		if _, err := b.TryRead(buf); err == nil {
+			t.Error("TryRead before a write has read something")
+		}
+		a.Write(buf)
+		b.TryRead(buf)
+	})
+}

@@ -75,7 +75,7 @@ func (s *side) clear() {
 // the side is closed.
 func (h *half) setDeadline(s *side, t time.Time) bool {
 	h.mu.Lock()
-	defer h.unlock()
+	defer h.mu.Unlock()
 	switch {
 	case s.closed:
 		return false
@@ -87,14 +87,11 @@ func (h *half) setDeadline(s *side, t time.Time) bool {
 	switch {
 	case s.deadline == longAgo:
 		h.broadcast()
-	case h.awaited():
+	case h.blocked > 0:
 		h.arm(s)
 	}
 	return true
 }
-
-// awaited says whether anybody waits for a change of h.
-func (h *half) awaited() bool { return h.blocked > 0 || h.waker != nil }
 
 // arm makes sure that h rings at the deadline of s at the latest. It is called
 // when somebody begins to wait, and when the deadline of who may wait has changed.
@@ -114,7 +111,7 @@ func (h *half) arm(s *side) {
 // ring is what a timer calls: the deadline of s has come, or was put off.
 func (h *half) ring(s *side, a *alarm) {
 	h.mu.Lock()
-	defer h.unlock()
+	defer h.mu.Unlock()
 	if s.alarm != a {
 		return
 	}
@@ -122,7 +119,7 @@ func (h *half) ring(s *side, a *alarm) {
 	switch {
 	case s.expired():
 		h.broadcast()
-	case h.awaited():
+	case h.blocked > 0:
 		h.arm(s)
 	}
 }

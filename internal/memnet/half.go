@@ -11,9 +11,9 @@ import (
 // A half carries bytes in one direction. The end that writes into it and the end
 // that reads from it each have a side.
 type half struct {
-	mu      sync.Mutex // guards all below; never held while blocked, or while a waker is called
+	mu      sync.Mutex // guards all below; never held while blocked, or in tell
 	changed *sync.Cond // broadcast at each change that a blocked call waits for; nil until one had to
-	waker   Waker      // to be called when a read would not wait any more; nil: none
+	tell    func()     // called whenever there is something new to read; nil: a read waits for it
 
 	data    ring
 	blocked int32 // calls that wait
@@ -34,11 +34,14 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// tryRead is read that returns 0 and no error instead of waiting.
+// tryRead is read that does not wait.
 func (h *half) tryRead(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n, _, err := h.take(p)
+	n, done, err := h.take(p)
+	if !done {
+		return 0, syscall.EAGAIN
+	}
 	return n, err
 }
 
@@ -61,33 +64,13 @@ func (h *half) take(p []byte) (n int, done bool, err error) {
 	return 0, false, nil
 }
 
-// await lets w be called once when a read would not wait any more; it reports
-// false if one would not wait now.
-func (h *half) await(w Waker) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.readable() {
-		return false
-	}
-	h.waker = w
-	h.arm(&h.reader)
-	return true
-}
-
-func (h *half) readable() bool {
-	return h.data.n > 0 || h.eof || h.reader.closed || h.reader.expired()
-}
-
-// unlock is what ends every call that may have changed whether a read waits.
+// unlock is what ends every call that has changed what a read returns.
 func (h *half) unlock() {
-	if h.waker == nil || !h.readable() {
-		h.mu.Unlock()
-		return
-	}
-	w := h.waker
-	h.waker = nil
+	tell := h.tell
 	h.mu.Unlock()
-	w.Wake()
+	if tell != nil {
+		tell()
+	}
 }
 
 // wait waits for a change on behalf of a side, or for its deadline.
@@ -114,31 +97,31 @@ func (h *half) write(p []byte) (written int, err error) {
 	}
 	for {
 		if err := h.writeFault(); err != nil {
-			h.unlock()
+			h.mu.Unlock()
 			return written, err
 		}
-		if n := h.data.write(p[written:]); n > 0 {
-			written += n
-			h.broadcast()
+		n := h.data.write(p[written:])
+		written += n
+		switch {
+		case n == 0 && len(p) > 0:
+			h.writing = true
+			h.wait(&h.writer)
+			h.writing = false
+			continue
+		case n == 0:
+			h.mu.Unlock()
+			return 0, nil
 		}
+		h.broadcast()
 		if written == len(p) {
 			h.unlock()
 			return written, nil
 		}
-		h.awaitRoom()
-	}
-}
-
-// awaitRoom waits for a change on behalf of a write that has begun.
-func (h *half) awaitRoom() {
-	h.writing = true
-	if h.waker != nil { // who is woken may make room before this waits
-		h.unlock()
+		h.writing = true
+		h.unlock() // who is told may make room
 		h.mu.Lock()
-	} else {
-		h.wait(&h.writer)
+		h.writing = false
 	}
-	h.writing = false
 }
 
 // writeFault returns why nothing can be written, if so.

@@ -6,7 +6,8 @@
 // errors: io.EOF once what the peer wrote before its Close has been read, EPIPE
 // on a Write to a closed peer, net.ErrClosed after an own Close. It starts no
 // goroutine, and while it is idle it holds no buffer; a deadline has a timer only
-// while a call waits for it.
+// while a call waits for it. Its TryRead and TellRead let a reader do without a
+// goroutine as well.
 //
 // # Concurrency
 //
@@ -27,10 +28,7 @@ func (a address) Network() string { return network }
 func (a address) String() string  { return network + ":" + string(a) }
 
 // Pipe returns the two ends of a new connection. Like those of a Listener, both
-// have a method CloseWrite() error, as *net.TCPConn has, and methods for who reads
-// many connections with few goroutines: TryRead(p []byte) (int, error), which
-// returns 0 where Read would wait, and Await(w Waker) bool, which lets w be told
-// when it would not any more.
+// have a method CloseWrite() error, as *net.TCPConn has, and TryRead and TellRead.
 func Pipe() (a, b net.Conn) {
 	p := newPipe(address("pipe"))
 	return &p.ends[0], &p.ends[1]

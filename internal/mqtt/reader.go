@@ -7,34 +7,29 @@ import (
 )
 
 const (
-	smallBuffer = 512     // what a connection holds while it waits for a packet
+	smallBuffer = 512     // what an idle connection holds
 	firstGrown  = 2 << 10 // the smallest grown buffer; each size is four times the one before
 	maxEmpty    = 100     // reads without data or error before the reader gives up
 )
 
 // grown keeps buffers of 2 KiB to 512 KiB for packets that the small one cannot
 // hold, so that a stream of them does not allocate either. It is a cache of
-// memory without content, as small is, of the buffers of 512 bytes; there is no
-// other variable state in the package.
-var (
-	grown [5]sync.Pool
-	small sync.Pool
-)
+// memory without content and the package's only variable state.
+var grown [5]sync.Pool
 
 // Reader cuts a stream into packets. It reads ahead into a buffer of 512 bytes,
 // takes a larger one only as the bytes of a larger packet arrive, never on the
-// word of a header alone, and gives it back at the next call. It holds no buffer
-// after a call that failed between two packets, such as one whose source has
-// nothing to read yet. It is not safe for concurrent use.
+// word of a header alone, and gives it back at the next call. It is not safe for
+// concurrent use.
 type Reader struct {
 	src   io.Reader
 	limit int   // of a whole packet
 	err   error // the stream is lost
 
-	buf        []byte             // small[:] or *big, or nil
-	big        *[]byte            // the grown buffer, if any
-	small      *[smallBuffer]byte // nil before the first read, and when there is nothing in it
-	start, end int                // what has been read and not yet returned
+	buf        []byte  // small[:] or *big
+	big        *[]byte // the grown buffer, if any
+	start, end int     // what has been read and not yet returned
+	small      [smallBuffer]byte
 }
 
 // NewReader returns a Reader of r that refuses packets of more than maxPacket
@@ -45,6 +40,22 @@ func NewReader(r io.Reader, maxPacket int) *Reader {
 	}
 	return &Reader{src: r, limit: min(maxPacket, MaxPacket)}
 }
+
+// Reset lets r read another stream, from its beginning, with the memory that it
+// has.
+func (r *Reader) Reset(src io.Reader, maxPacket int) {
+	if maxPacket <= 0 {
+		panic("mqtt: Reader.Reset: maxPacket must be positive")
+	}
+	giveGrown(r.big)
+	r.src, r.limit, r.err = src, min(maxPacket, MaxPacket), nil
+	r.buf, r.big, r.start, r.end = r.small[:], nil, 0, 0
+}
+
+// Buffered returns how many bytes have been read of packets that Next has not
+// returned yet. With none of them, nothing is lost if r is Reset at the same
+// place of the stream.
+func (r *Reader) Buffered() int { return r.end - r.start }
 
 // Next returns the next packet's header and body. The body is valid until the
 // next call.
@@ -126,7 +137,6 @@ func (r *Reader) fill(f frame) error {
 		case err == io.EOF && r.end > r.start:
 			return io.ErrUnexpectedEOF
 		case err != nil:
-			r.release()
 			return err
 		}
 	}
@@ -137,7 +147,6 @@ func (r *Reader) fill(f frame) error {
 // size bytes.
 func (r *Reader) makeRoom(size int) {
 	if r.buf == nil {
-		r.small = takeSmall()
 		r.buf = r.small[:]
 	}
 	if r.start > 0 { // the packet to be read is the first in the buffer
@@ -164,22 +173,6 @@ func (r *Reader) shrink() {
 	r.start, r.buf = 0, r.small[:]
 	giveGrown(r.big)
 	r.big = nil
-}
-
-// release gives the small buffer back if there is nothing in it.
-func (r *Reader) release() {
-	if r.end > r.start || r.big != nil || r.small == nil {
-		return
-	}
-	small.Put(r.small)
-	r.buf, r.small, r.start, r.end = nil, nil, 0, 0
-}
-
-func takeSmall() *[smallBuffer]byte {
-	if b, ok := small.Get().(*[smallBuffer]byte); ok {
-		return b
-	}
-	return new([smallBuffer]byte)
 }
 
 // takeGrown returns a buffer of at least n bytes.

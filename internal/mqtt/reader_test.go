@@ -152,41 +152,6 @@ func TestReaderBuffer(t *testing.T) {
 	}
 }
 
-// TestReaderHoldsNothingWhenIdle reads from a source that has a part of the stream at
-// a time, and says that there is nothing yet by an error.
-func TestReaderHoldsNothingWhenIdle(t *testing.T) {
-	large, _ := mqtt.AppendPublish(nil, mqtt.Publish{Topic: []byte("t"), Payload: make([]byte, 5000)})
-	check := func(name string, part []byte, packets int, idle bool) {
-		t.Helper()
-		errNothing := errors.New("nothing yet")
-		r := mqtt.NewReader(readerFunc(func(p []byte) (int, error) {
-			n := copy(p, part)
-			if part = part[n:]; n == 0 {
-				return 0, errNothing
-			}
-			return n, nil
-		}), 1<<20)
-		for range 2 {
-			lines, err := readAll(r)
-			if len(lines) != packets || err != errNothing {
-				t.Errorf("%s: %d packets, %v; want %d, and the source's error", name, len(lines), err, packets)
-			}
-			if got := r.BufferSize(); (got == 0) != idle {
-				t.Errorf("%s: the buffer has %d bytes, want none: %t", name, got, idle)
-			}
-			packets = 0 // when it is asked again
-		}
-	}
-	check("nothing", nil, 0, true)
-	check("a packet", mqtt.AppendPingreq(nil), 1, true)
-	check("two packets", mqtt.AppendPingreq(mqtt.AppendPingreq(nil)), 2, true)
-	check("a part of a packet", []byte{0xc0}, 0, false)
-	check("one and a part", []byte{0xc0, 0, 0xc0}, 1, false)
-	check("a large packet", large, 1, true)
-	check("a large packet and a part", append(bytes.Clone(large), 0xc0), 1, false)
-	check("a part of a large packet", large[:4000], 0, false)
-}
-
 // TestReaderSizes reads packets of every size around those of the buffers, in
 // pieces that straddle them.
 func TestReaderSizes(t *testing.T) {
