@@ -22,6 +22,8 @@ const (
 	kindLost
 	kindFault
 	kindRecording
+
+	kindRows kind = 0 // of a block: records of several kinds, each with its own before it
 )
 
 // newRecord returns an empty record of kind k, or nil if there is none.
@@ -65,6 +67,7 @@ var errMalformed = errors.New("malformed record")
 type coder struct {
 	buf     []byte
 	reading bool
+	first   bool // records are as the first version of the format has them
 	err     error
 }
 
@@ -85,11 +88,10 @@ func (c *coder) readUvarint() uint64 {
 
 func (c *coder) int64(v *int64) {
 	if c.reading {
-		u := c.readUvarint()
-		*v = int64(u>>1) ^ -int64(u&1)
+		*v = unzigzag(c.readUvarint())
 		return
 	}
-	c.buf = binary.AppendUvarint(c.buf, uint64(*v<<1)^uint64(*v>>63))
+	c.buf = binary.AppendUvarint(c.buf, zigzag(*v))
 }
 
 func (c *coder) uint32(v *uint32) {
@@ -195,6 +197,42 @@ func (c *coder) length(n, size int) int {
 	}
 	c.buf = binary.AppendUvarint(c.buf, uint64(n))
 	return n
+}
+
+// most bounds a list that columns hold: a few bytes can tell of very many equal
+// numbers.
+const most = 1 << 28
+
+// numbers codes a list of n numbers by columns, of which it says one by one how
+// they are got and set.
+func (c *coder) numbers(n int, number func(i int, v *int64)) {
+	var column [tableRecords]int64
+	for from := 0; from < n && c.err == nil; from += len(column) {
+		some := column[:min(n-from, len(column))]
+		if c.reading {
+			c.column(some)
+		}
+		for i := range some {
+			number(from+i, &some[i])
+		}
+		if !c.reading {
+			c.buf = appendColumn(c.buf, some)
+		}
+	}
+}
+
+// listed codes how many numbers follow by columns.
+func (c *coder) listed(n int) int {
+	if !c.reading {
+		c.buf = binary.AppendUvarint(c.buf, uint64(n))
+		return n
+	}
+	// A column takes two bytes at least.
+	if u := c.readUvarint(); u <= min(uint64(len(c.buf))/2*tableRecords, most) {
+		return int(u)
+	}
+	c.fail()
+	return 0
 }
 
 // next reads one record.

@@ -1,5 +1,7 @@
 package sample
 
+import "time"
+
 func (*Device) kind() kind     { return kindDevice }
 func (*Connect) kind() kind    { return kindConnect }
 func (*Targets) kind() kind    { return kindTargets }
@@ -37,10 +39,30 @@ func (r *Targets) fields(c *coder) {
 	c.string(&r.ID)
 	c.moment(&r.Due)
 	c.flags(&r.Checkable)
-	n := c.length(len(r.Devices), 1)
+	if c.first {
+		r.firstDevices(c)
+		return
+	}
+	n := c.listed(len(r.Devices))
 	if c.reading {
 		r.Devices = make([]uint32, n)
 	}
+	before := int64(0)
+	c.numbers(n, func(i int, v *int64) {
+		if !c.reading {
+			*v = int64(r.Devices[i]) - before
+			before = int64(r.Devices[i])
+			return
+		}
+		before += *v
+		if r.Devices[i] = uint32(before); before != int64(r.Devices[i]) {
+			c.fail()
+		}
+	})
+}
+
+func (r *Targets) firstDevices(c *coder) {
+	r.Devices = make([]uint32, c.length(len(r.Devices), 1))
 	for i := range r.Devices {
 		c.uint32(&r.Devices[i])
 	}
@@ -118,17 +140,7 @@ func (r *HubStats) fields(c *coder) {
 
 func (r *Health) fields(c *coder) {
 	c.moment(&r.At)
-	n := c.length(len(r.Wakes), 2)
-	if c.reading {
-		r.Wakes = make([]Wake, n)
-	}
-	// Wakes are a millisecond apart: each is coded by its distance from the last.
-	last := r.At
-	for i := range r.Wakes {
-		c.momentFrom(last, &r.Wakes[i].Sent)
-		c.duration(&r.Wakes[i].Delay)
-		last = r.Wakes[i].Sent
-	}
+	r.wakes(c)
 	c.duration(&r.TimerLate)
 	c.duration(&r.CPU)
 	c.int64(&r.RSS)
@@ -137,6 +149,44 @@ func (r *Health) fields(c *coder) {
 	c.int64(&r.Goroutines)
 	c.int64(&r.Descriptors)
 	c.duration(&r.ClockStep)
+}
+
+// wakes are a millisecond apart: each is coded by its distance from the last.
+func (r *Health) wakes(c *coder) {
+	if c.first {
+		r.firstWakes(c)
+		return
+	}
+	n := c.listed(len(r.Wakes))
+	if c.reading {
+		r.Wakes = make([]Wake, n)
+	}
+	last := r.At
+	c.numbers(n, func(i int, v *int64) {
+		if c.reading {
+			r.Wakes[i].Sent = last + Moment(*v)
+		} else {
+			*v = int64(r.Wakes[i].Sent - last)
+		}
+		last = r.Wakes[i].Sent
+	})
+	c.numbers(n, func(i int, v *int64) {
+		if c.reading {
+			r.Wakes[i].Delay = time.Duration(*v)
+		} else {
+			*v = int64(r.Wakes[i].Delay)
+		}
+	})
+}
+
+func (r *Health) firstWakes(c *coder) {
+	r.Wakes = make([]Wake, c.length(len(r.Wakes), 2))
+	last := r.At
+	for i := range r.Wakes {
+		c.momentFrom(last, &r.Wakes[i].Sent)
+		c.duration(&r.Wakes[i].Delay)
+		last = r.Wakes[i].Sent
+	}
 }
 
 func (r *End) fields(c *coder) {

@@ -21,8 +21,17 @@ type Reader struct {
 	name   string
 	offset int64
 	block  []byte
-	coder  coder
+	coder  coder // of a block of rows
+	table  table // of a block of another kind, which is of
+	of     kind
 	torn   bool
+	others bool // see SkipDevices
+
+	// What a table has is read into these, turn and turn about: how a record is
+	// written depends on the one before.
+	devices    [2]Device
+	connects   [2]Connect
+	executions [2]Execution
 }
 
 // OpenDir opens the samples of the results folder dir.
@@ -52,17 +61,42 @@ func newReader(in io.Reader, file io.Closer, name string) (*Reader, error) {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("read samples %s: %w", name, err)
-	case err != nil && string(head[:n]) == magic[:n]:
+	case err != nil && n < len(magic) && (string(head[:n]) == magic[:n] || string(head[:n]) == magicFirst[:n]):
 		r.torn = true // killed while the first bytes were written
+	case string(head) == magicFirst:
+		r.coder.first = true
 	case string(head) != magic:
 		return nil, fmt.Errorf("read samples %s: not a samples file of this version", name)
 	}
 	return r, nil
 }
 
-// Next returns the next record, or io.EOF after the last whole one.
+// Next returns the next record, or io.EOF after the last whole one. A *Device,
+// *Connect or *Execution is valid until the next call but one.
 func (r *Reader) Next() (Record, error) {
-	for len(r.coder.buf) == 0 {
+	for {
+		rec, err := r.next()
+		if err != nil || !r.others || !ofDevice(rec) {
+			return rec, err
+		}
+	}
+}
+
+// SkipDevices has Next leave out the kinds of which each device has some:
+// Device, Connect and Execution. Reading the others alone costs next to
+// nothing.
+func (r *Reader) SkipDevices() { r.others = true }
+
+func ofDevice(rec Record) bool {
+	switch rec.(type) {
+	case *Device, *Connect, *Execution:
+		return true
+	}
+	return false
+}
+
+func (r *Reader) next() (Record, error) {
+	for len(r.coder.buf) == 0 && !r.table.more() {
 		if r.torn {
 			return nil, io.EOF
 		}
@@ -70,11 +104,43 @@ func (r *Reader) Next() (Record, error) {
 			return nil, err
 		}
 	}
+	if r.table.more() {
+		return r.nextRow()
+	}
 	rec, err := r.coder.next()
 	if err != nil {
 		return nil, r.corrupt("a record is malformed")
 	}
 	return rec, nil
+}
+
+// nextRow reads the next record of the table.
+func (r *Reader) nextRow() (Record, error) {
+	var rec Record
+	ok := false
+	switch r.of {
+	case kindDevice:
+		rec, ok = nextRow(&r.table, &r.devices)
+	case kindConnect:
+		rec, ok = nextRow(&r.table, &r.connects)
+	default:
+		rec, ok = nextRow(&r.table, &r.executions)
+	}
+	if !ok {
+		return nil, r.corrupt("a record is malformed")
+	}
+	return rec, nil
+}
+
+func nextRow[R any, P tabled[R]](t *table, turns *[2]R) (P, bool) {
+	if t.row == 0 {
+		turns[1] = *new(R) // nothing is before the first
+	}
+	r, before := &turns[t.row%2], &turns[1-t.row%2]
+	t.cell = 0
+	P(r).cells(t, before)
+	t.row++
+	return r, !t.failed
 }
 
 // Torn reports whether the samples end in the middle of a block, as they do
@@ -108,9 +174,35 @@ func (r *Reader) nextBlock() error {
 		}
 		return r.corrupt("a block's checksum is wrong")
 	}
+	if !r.open(r.block) {
+		return r.corrupt("a block is malformed")
+	}
 	r.offset += blockHeader + int64(size)
-	r.coder = coder{buf: r.block, reading: true}
 	return nil
+}
+
+// open takes in a whole block.
+func (r *Reader) open(block []byte) bool {
+	r.coder.reading = true
+	if r.coder.first {
+		r.coder.buf = block
+		return true
+	}
+	columns := 0
+	switch r.of = kind(block[0]); r.of {
+	case kindRows:
+		r.coder.buf = block[1:]
+		return len(block) > 1
+	case kindDevice:
+		columns = deviceColumns
+	case kindConnect:
+		columns = connectColumns
+	case kindExecution:
+		columns = executionColumns
+	default:
+		return false
+	}
+	return r.others || r.table.read(block[1:], columns)
 }
 
 // readPayload fills block with size bytes. It grows as bytes come, so that a

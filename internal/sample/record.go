@@ -84,8 +84,8 @@ type Targets struct {
 // Execution is one device's part in one repetition of a job. It is written
 // when the device receives it and when the device has done what it does, with
 // Final false, so that a crash does not lose it; and again when its outcome is
-// known. The last one written
-// of a (Job, Repetition, Device) counts.
+// known. The last one written of a (Job, Repetition, Device) counts, so that
+// one that has not been written yet gives way to the next.
 type Execution struct {
 	Job, Repetition uint32
 	Device          uint32 // index, or NoDevice

@@ -14,16 +14,24 @@ import (
 )
 
 const (
-	magic = "muster samples 1\n"
+	magicFirst = "muster samples 1\n" // readable, and not written any more
+	magic      = "muster samples 2\n"
 
 	// stripeCount keeps recorders apart: with a stripe for each of a few
 	// times the usual cores, two seldom meet at one lock.
 	stripeCount = 16
-	// maxBlock bounds a block on disk, so that a reader can bound what it takes in.
+	// maxBlock bounds a block of rows on disk, so that a reader can bound what
+	// it takes in.
 	maxBlock = 1 << 20
+	// wakeBatch is how much may wait in a stripe before it is written without
+	// delay.
+	wakeBatch = 1 << 20
+	// keepBatch is how much memory of one kind a stripe keeps from one write to
+	// the next.
+	keepBatch = 2 << 20
 	// maxStripe bounds what waits for a disk that does not keep up. Beyond it
 	// records are dropped and counted.
-	maxStripe = 64 << 20
+	maxStripe = 32 << 20
 
 	blockHeader = 8 // length and CRC, four bytes each
 )
@@ -47,30 +55,40 @@ func (o *WriterOptions) flushEvery() time.Duration {
 	return o.FlushEvery
 }
 
-// Writer appends records to a run's samples. Recording encodes into one of a
-// few buffers and never waits for the disk.
+// Writer appends records to a run's samples. Recording copies into one of a
+// few batches and never waits for the disk; what is written is encoded outside
+// of the locks that recorders take.
 type Writer struct {
 	flushEvery time.Duration
 	dropped    atomic.Int64
-	written    atomic.Int64 // records
-	late       atomic.Int64 // of those, written more than LateAfter after they were recorded
-	waited     atomic.Int64 // the longest that one waited, in nanoseconds
+	written    atomic.Int64  // records
+	late       atomic.Int64  // of those, written more than LateAfter after they were recorded
+	waited     atomic.Int64  // the longest that one waited, in nanoseconds
+	hurry      chan struct{} // one token: much waits; Run takes it
 	stripes    [stripeCount]stripe
 
-	mu   sync.Mutex // guards the fields below; held across file writes, never while a stripe is recording
-	file *os.File
-	out  []byte // the block being written
-	err  error  // the first error; nothing is written after it
+	mu    sync.Mutex // guards the fields below; held across file writes, never while a stripe is recording
+	file  *os.File
+	full  [stripeCount]batch // what is being written; empty in between
+	since [stripeCount]time.Time
+	table table
+	out   []byte // blocks that are not in the file yet
+	err   error  // the first error; nothing is written after it
+
+	nothing struct { // what is before the first record of a table
+		execution Execution
+		connect   Connect
+		device    Device
+	}
 }
 
 // stripe holds the records of some devices that are not on disk yet.
 type stripe struct {
-	mu    sync.Mutex // guards the fields up to spare
-	coder coder
-	count int64     // records in coder
-	since time.Time // when the first of them was recorded
-	spare []byte    // guarded by Writer.mu: the buffer that the last flush emptied
-	_     [64]byte
+	mu     sync.Mutex // guards the fields below
+	since  time.Time  // when the first of the batch was recorded
+	recent recent
+	batch
+	_ [64]byte
 }
 
 // Path returns the samples file of the results folder dir.
@@ -90,51 +108,68 @@ func Create(dir string, opts *WriterOptions) (*Writer, error) {
 		_ = file.Close() // the write's error says what is wrong
 		return nil, fmt.Errorf("create samples: %w", err)
 	}
-	return &Writer{flushEvery: opts.flushEvery(), file: file}, nil
+	return &Writer{flushEvery: opts.flushEvery(), file: file, hurry: make(chan struct{}, 1)}, nil
 }
 
-// Execution records e. It does not allocate in a steady state.
+// Execution records e. What waits to be written of the same execution gives way
+// to it. It does not allocate in a steady state.
 func (w *Writer) Execution(e *Execution) {
-	if s := w.lock(e.Device); s != nil {
-		s.coder.buf = append(s.coder.buf, byte(kindExecution))
-		e.fields(&s.coder)
-		s.mu.Unlock()
+	if s := w.lock(e.Device % stripeCount); s != nil {
+		s.recent.put(&s.batch, e)
+		w.unlock(s)
 	}
 }
 
 // Connect records c. It does not allocate in a steady state.
 func (w *Writer) Connect(c *Connect) {
-	if s := w.lock(c.Device); s != nil {
-		s.coder.buf = append(s.coder.buf, byte(kindConnect))
-		c.fields(&s.coder)
-		s.mu.Unlock()
+	if s := w.lock(c.Device % stripeCount); s != nil {
+		s.connects = append(s.connects, *c)
+		w.unlock(s)
 	}
 }
 
 // Lost records l.
 func (w *Writer) Lost(l *Lost) {
-	if s := w.lock(l.Device); s != nil {
-		s.coder.buf = append(s.coder.buf, byte(kindLost))
-		l.fields(&s.coder)
-		s.mu.Unlock()
+	if s := w.lock(l.Device % stripeCount); s != nil {
+		s.appendRow(l)
+		w.unlock(s)
 	}
 }
 
 // Write records r, which may be of any kind.
 func (w *Writer) Write(r Record) {
-	if s := w.lock(0); s != nil {
-		s.coder.buf = append(s.coder.buf, byte(r.kind()))
-		r.fields(&s.coder)
-		s.mu.Unlock()
+	at := uint32(0)
+	if d, ok := r.(*Device); ok {
+		at = d.Index / tableRecords % stripeCount // so that names that are alike stay together
 	}
+	s := w.lock(at)
+	if s == nil {
+		return
+	}
+	switch r := r.(type) {
+	case *Device:
+		s.devices = append(s.devices, *r)
+	case *Connect:
+		s.connects = append(s.connects, *r)
+	case *Execution:
+		s.recent.put(&s.batch, r)
+	default:
+		s.appendRow(r)
+	}
+	w.unlock(s)
 }
 
-// lock returns the stripe of key with its mutex held, or nil, having counted
-// a drop, if too much waits in it.
-func (w *Writer) lock(key uint32) *stripe {
-	s := &w.stripes[key%stripeCount]
+func (b *batch) appendRow(r Record) {
+	b.rows.buf = append(b.rows.buf, byte(r.kind()))
+	r.fields(&b.rows)
+}
+
+// lock returns a stripe with its mutex held, or nil, having counted a drop, if
+// too much waits in it.
+func (w *Writer) lock(n uint32) *stripe {
+	s := &w.stripes[n]
 	s.mu.Lock()
-	if len(s.coder.buf) > maxStripe {
+	if s.size() > maxStripe {
 		s.mu.Unlock()
 		w.dropped.Add(1)
 		return nil
@@ -144,6 +179,18 @@ func (w *Writer) lock(key uint32) *stripe {
 	}
 	s.count++
 	return s
+}
+
+// unlock lets go of the stripe, and has it written soon if much waits in it.
+func (w *Writer) unlock(s *stripe) {
+	much := s.size() > wakeBatch
+	s.mu.Unlock()
+	if much {
+		select {
+		case w.hurry <- struct{}{}:
+		default: // it is under way
+		}
+	}
 }
 
 // Account returns how recording went until now.
@@ -162,9 +209,10 @@ func (w *Writer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return w.Flush()
 		case <-tick.C:
-			if err := w.Flush(); err != nil {
-				return err
-			}
+		case <-w.hurry:
+		}
+		if err := w.Flush(); err != nil {
+			return err
 		}
 	}
 }
@@ -173,24 +221,33 @@ func (w *Writer) Run(ctx context.Context) error {
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range w.stripes {
-		w.flushStripeLocked(&w.stripes[i])
-	}
+	w.flushLocked()
 	return w.errLocked()
 }
 
-func (w *Writer) flushStripeLocked(s *stripe) {
-	s.mu.Lock()
-	full, count, since := s.coder.buf, s.count, s.since
-	s.coder.buf, s.count = s.spare[:0], 0
-	s.mu.Unlock()
-	w.writeBlocksLocked(full)
-	if count > 0 && w.err == nil {
-		w.noteLocked(count, time.Since(since))
+// flushLocked takes what waits and writes it. The first stripe, which has the
+// records of no device, is taken first, and its rows are written last: what a
+// repetition's closing record tells of is in the file when that is.
+func (w *Writer) flushLocked() {
+	for i := range w.stripes {
+		s := &w.stripes[i]
+		s.mu.Lock()
+		s.batch, w.full[i] = w.full[i], s.batch
+		w.since[i] = s.since
+		s.mu.Unlock()
 	}
-	s.spare = full
-	if cap(s.spare) > maxBlock {
-		s.spare = nil // a burst's buffer is not kept for the rest of the run
+	writeTablesLocked(w, &w.nothing.execution, func(b *batch) []Execution { return b.executions })
+	writeTablesLocked(w, &w.nothing.connect, func(b *batch) []Connect { return b.connects })
+	writeTablesLocked(w, &w.nothing.device, func(b *batch) []Device { return b.devices })
+	for i := range w.full {
+		w.writeRowsLocked(w.full[len(w.full)-1-i].rows.buf)
+	}
+	w.sendLocked()
+	for i := range w.full {
+		if n := w.full[i].count; n > 0 && w.err == nil {
+			w.noteLocked(n, time.Since(w.since[i]))
+		}
+		w.full[i].empty()
 	}
 }
 
@@ -205,14 +262,38 @@ func (w *Writer) noteLocked(count int64, waited time.Duration) {
 	w.waited.Store(max(w.waited.Load(), int64(waited)))
 }
 
-// writeBlocksLocked writes records as blocks of whole records.
-func (w *Writer) writeBlocksLocked(records []byte) {
-	for len(records) > 0 && w.err == nil {
+// writeTablesLocked writes the records of one kind of all stripes. None is
+// before the first of a table.
+func writeTablesLocked[R any, P tabled[R]](w *Writer, none *R, of func(*batch) []R) {
+	before := none
+	t := &w.table
+	t.reset(false)
+	for i := range w.full {
+		records := of(&w.full[i])
+		for j := range records {
+			r := P(&records[j])
+			if t.full(r.text()) {
+				w.blockLocked(r.kind(), t.append)
+				t.reset(false)
+				before = none
+			}
+			addRow[R](t, r, before)
+			before = r
+		}
+	}
+	if t.n > 0 {
+		w.blockLocked(P(none).kind(), t.append)
+	}
+}
+
+// writeRowsLocked writes records of other kinds as blocks of whole records.
+func (w *Writer) writeRowsLocked(records []byte) {
+	for len(records) > 0 {
 		n := len(records)
 		if n > maxBlock {
 			n = wholeRecords(records, maxBlock)
 		}
-		w.writeBlockLocked(records[:n])
+		w.blockLocked(kindRows, func(dst []byte) []byte { return append(dst, records[:n]...) })
 		records = records[n:]
 	}
 }
@@ -235,16 +316,41 @@ func wholeRecords(records []byte, limit int) int {
 	return n
 }
 
-func (w *Writer) writeBlockLocked(payload []byte) {
-	if w.file == nil {
+// blockLocked adds a block to what is to be sent.
+func (w *Writer) blockLocked(k kind, payload func(dst []byte) []byte) {
+	w.out = appendBlock(w.out, k, payload)
+	if len(w.out) > maxBlock {
+		w.sendLocked()
+	}
+}
+
+// appendBlock adds a block, whose first byte says of which kind the records
+// are.
+func appendBlock(dst []byte, k kind, payload func(dst []byte) []byte) []byte {
+	from := len(dst)
+	dst = payload(append(dst, 0, 0, 0, 0, 0, 0, 0, 0, byte(k)))
+	block := dst[from+blockHeader:]
+	binary.LittleEndian.PutUint32(dst[from:], uint32(len(block)))
+	binary.LittleEndian.PutUint32(dst[from+4:], crc32.Checksum(block, castagnoli))
+	return dst
+}
+
+// sendLocked writes the blocks to the file.
+func (w *Writer) sendLocked() {
+	blocks := w.out
+	w.out = w.out[:0]
+	switch {
+	case len(blocks) == 0 || w.err != nil:
+		return
+	case w.file == nil:
 		w.err = ErrClosed
 		return
 	}
-	w.out = binary.LittleEndian.AppendUint32(w.out[:0], uint32(len(payload)))
-	w.out = binary.LittleEndian.AppendUint32(w.out, crc32.Checksum(payload, castagnoli))
-	w.out = append(w.out, payload...)
-	if _, err := w.file.Write(w.out); err != nil {
+	if _, err := w.file.Write(blocks); err != nil {
 		w.err = fmt.Errorf("write samples: %w", err)
+	}
+	if cap(w.out) > 4*maxBlock { // one record alone was that long
+		w.out = nil
 	}
 }
 
@@ -269,9 +375,10 @@ func (w *Writer) Close(end End) error {
 	if w.file == nil {
 		return ErrClosed
 	}
-	c := coder{buf: []byte{byte(kindEnd)}}
-	end.fields(&c)
-	w.writeBlocksLocked(c.buf)
+	var last batch
+	last.appendRow(&end)
+	w.writeRowsLocked(last.rows.buf)
+	w.sendLocked()
 	err := w.errLocked()
 	if cerr := w.file.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("close samples: %w", cerr)
