@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // A pipe in memory hands each message over as it is, in one channel each way:
@@ -16,6 +17,7 @@ import (
 type pipeEnd struct {
 	in, out chan []byte
 	rest    []byte // of the message that is being read
+	closed  atomic.Bool
 }
 
 // words is what a channel must hold without a reader: one message, and a nil
@@ -30,7 +32,7 @@ func newPipe() (a, b *pipeEnd) {
 func (p *pipeEnd) Read(b []byte) (int, error) {
 	if len(p.rest) == 0 {
 		if p.rest = <-p.in; p.rest == nil {
-			_ = p.Close() // for the next one that asks
+			p.in <- nil // for the next one that asks; it has room, as one was just taken
 			return 0, io.EOF
 		}
 	}
@@ -44,13 +46,12 @@ func (p *pipeEnd) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close ends both directions. Whoever reads finds out after what was written.
+// Close ends both directions, once. Whoever reads finds out after what was
+// written.
 func (p *pipeEnd) Close() error {
-	for _, c := range []chan []byte{p.in, p.out} {
-		select {
-		case c <- nil:
-		default: // it has been closed twice
-		}
+	if !p.closed.Swap(true) {
+		p.in <- nil
+		p.out <- nil
 	}
 	return nil
 }

@@ -55,8 +55,7 @@ func ConnectPaho(ctx context.Context, dial func(context.Context) (net.Conn, erro
 func (c *PahoClient) connect(ctx context.Context, dial func(context.Context) (net.Conn, error), id string) error {
 	twin := make(chan struct{}, 1) // one answer, so that paho does not wait
 	o := mqtt.NewClientOptions().AddBroker("tcp://hub").SetClientID(id).SetUsername(iothub.Username(hostName, id))
-	o.SetPassword(iothub.NewToken(iothub.DeviceResource(hostName, id), make(iothub.Key, 32), "", expiry))
-	o.SetProtocolVersion(4).SetKeepAlive(0).SetAutoReconnect(false).SetConnectTimeout(pahoTimeout)
+	o.SetPassword(token()).SetProtocolVersion(4).SetKeepAlive(0).SetAutoReconnect(false).SetConnectTimeout(pahoTimeout)
 	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return dial(ctx) })
 	o.SetDefaultPublishHandler(func(client mqtt.Client, m mqtt.Message) {
 		_, rid, ok := strings.Cut(m.Topic(), method+"/?$rid=")

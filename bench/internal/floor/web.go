@@ -18,7 +18,7 @@ import (
 
 // What a direct call of a method says over HTTP.
 const (
-	callBody   = `{"methodName":"` + method + `","payload":` + request + `,"responseTimeoutInSeconds":60}`
+	callBody   = `{"methodName":"` + method + `","payload":` + request + `,"responseTimeoutInSeconds":60,"connectTimeoutInSeconds":0}`
 	callResult = `{"status":200,"payload":` + response + `}`
 	callQuery  = "api-version=" + iothub.APIVersion
 	jsonType   = "application/json; charset=utf-8"
