@@ -137,6 +137,7 @@ func (r *Health) fields(c *coder) {
 	c.int64(&r.Goroutines)
 	c.int64(&r.Descriptors)
 	c.duration(&r.ClockStep)
+	c.uint32(&r.Generator)
 }
 
 func (r *End) fields(c *coder) {
