@@ -279,6 +279,8 @@ func (g *generator) obey(frames *wire.Reader) error {
 			}
 		case wire.Collect:
 			runtime.GC()
+		case wire.Settle:
+			g.told.frame(wire.Settled, payload)
 		case wire.Stop:
 			return errStopped
 		default:

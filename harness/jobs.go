@@ -219,6 +219,9 @@ func (r *run) build(life context.Context, observer *relay) (*fleet.Fleet, *sched
 	if r.remote != nil {
 		r.suit(jobs, &opts)
 	}
+	if r.generators > 0 {
+		opts.Fleet = settling{f, r}
+	}
 	observer.to, err = scheduler.New(jobs, opts)
 	if err != nil {
 		return nil, nil, err

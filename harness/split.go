@@ -2,10 +2,12 @@ package harness
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -46,6 +48,8 @@ const (
 	// generatorStart bounds how long a generator takes until it has made its
 	// devices: a million on a busy machine.
 	generatorStart = time.Minute
+	// generatorSettle bounds how long it takes to tell what has happened.
+	generatorSettle = 10 * time.Second
 	// generatorStop bounds how long it takes to disconnect them.
 	generatorStop = 30 * time.Second
 )
@@ -59,6 +63,7 @@ type split struct {
 	fleet    *fleet.Fleet // identities and twins of all
 	observer fleet.Observer
 	samples  *recorder
+	logger   *slog.Logger
 	parts    []*part
 
 	readers sync.WaitGroup
@@ -66,6 +71,7 @@ type split struct {
 	failing sync.Once
 	failure error
 	readies atomic.Int32
+	settles atomic.Uint64 // Settle was called so often
 	ready   chan struct{}
 }
 
@@ -78,6 +84,9 @@ type part struct {
 	hello    chan struct{} // closed when it has made its devices
 	over     chan struct{} // closed when it tells nothing any more
 	stats    atomic.Pointer[fleet.Stats]
+
+	mu      sync.Mutex               // guards settles; never held across a write
+	settles map[uint64]chan struct{} // those that the generator has not answered yet
 
 	// The fields below belong to the goroutine that reads.
 	events  wire.Decoder
@@ -101,11 +110,11 @@ func (p *part) String() string {
 // to simulate. close must be called, also after an error.
 func (r *run) startGenerators(ctx context.Context, f *fleet.Fleet, observer fleet.Observer) (*split, error) {
 	sp := &split{
-		clock: r.clock, fleet: f, observer: observer, samples: r.samples,
+		clock: r.clock, fleet: f, observer: observer, samples: r.samples, logger: r.opts.Logger,
 		failed: make(chan struct{}), ready: make(chan struct{}),
 	}
 	for _, at := range fleet.Parts(f.Len(), r.generators) {
-		p := &part{Part: at, split: sp, hello: make(chan struct{}), over: make(chan struct{}), tickets: map[uint64]ticket{}}
+		p := &part{Part: at, split: sp, hello: make(chan struct{}), over: make(chan struct{}), tickets: map[uint64]ticket{}, settles: map[uint64]chan struct{}{}}
 		order, err := r.assign(at)
 		if err != nil {
 			return sp, fmt.Errorf("start %v: %w", p, err)
@@ -280,6 +289,8 @@ func (p *part) follow(frames *wire.Reader) error {
 				close(p.split.ready)
 			}
 			ready = true
+		case wire.Settled:
+			err = p.settled(payload)
 		case wire.Fault:
 			return errors.New(string(payload))
 		case wire.Ended:
@@ -289,6 +300,65 @@ func (p *part) follow(frames *wire.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// Settle waits until all is passed on that has happened before the call, so
+// that the end of a repetition does not overtake what its devices tell.
+func (sp *split) Settle() {
+	n := sp.settles.Add(1)
+	answers := make([]<-chan struct{}, len(sp.parts))
+	for i, p := range sp.parts {
+		answers[i] = p.settle(n)
+	}
+	timer := time.NewTimer(generatorSettle)
+	defer timer.Stop()
+	for i, p := range sp.parts {
+		select {
+		case <-answers[i]:
+		case <-p.over:
+		case <-timer.C:
+			sp.logger.Warn("a generator does not tell what has happened", "generator", p.number())
+			return
+		}
+	}
+}
+
+// settle asks for an answer when all is told. Its channel is closed then.
+func (p *part) settle(n uint64) <-chan struct{} {
+	answer := make(chan struct{})
+	p.mu.Lock()
+	p.settles[n] = answer
+	p.mu.Unlock()
+	_ = tell(p.process.In, wire.Settle, binary.AppendUvarint(nil, n)) // fails only if it is gone, which its reader tells
+	return answer
+}
+
+func (p *part) settled(payload []byte) error {
+	n, _ := binary.Uvarint(payload)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answer, ok := p.settles[n]
+	if !ok {
+		return errors.New("it answers what nobody asked")
+	}
+	delete(p.settles, n)
+	close(answer)
+	return nil
+}
+
+// settling is a divided fleet as the scheduler sees it.
+type settling struct {
+	*fleet.Fleet
+	run *run
+}
+
+// Settle implements scheduler.Settler.
+func (s settling) Settle() {
+	if running := s.run.devices.Load(); running != nil {
+		if sp, ok := (*running).(*split); ok {
+			sp.Settle()
 		}
 	}
 }

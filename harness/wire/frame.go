@@ -22,18 +22,20 @@ const (
 	Start   Kind = iota + 1 // what to simulate, as JSON; the first frame
 	Connect                 // the moment at which the ramp begins
 	Collect                 // nothing is due: a time for the garbage collector
+	Settle                  // a number, to be answered when all is told that has happened
 	Stop                    // disconnect
 )
 
 // The frames from a generator to its run.
 const (
-	Hello  Kind = iota + 0x41 // it has made its devices; the first frame, with its Version
-	Events                    // what happened to devices
-	Stats                     // its counts, as JSON
-	Health                    // how it fares
-	Ready                     // each device's first connect is decided
-	Fault                     // why it cannot go on, as text; the last frame
-	Ended                     // all is disconnected; the last frame
+	Hello   Kind = iota + 0x41 // it has made its devices; the first frame, with its Version
+	Events                     // what happened to devices
+	Stats                      // its counts, as JSON
+	Health                     // how it fares
+	Ready                      // each device's first connect is decided
+	Settled                    // the number of a Settle
+	Fault                      // why it cannot go on, as text; the last frame
+	Ended                      // all is disconnected; the last frame
 )
 
 // known reports whether there is such a kind.

@@ -28,6 +28,3 @@ func ClockAt(e Epoch) (*Clock, error) {
 	}
 	return &Clock{epoch: now.Add(time.Duration(e.Monotonic - monotonic)), wall: time.Unix(0, e.Wall)}, nil
 }
-
-// ClockSince returns a clock whose epoch was at a time of this process.
-func ClockSince(epoch time.Time) *Clock { return &Clock{epoch: epoch, wall: epoch.Round(0)} }
