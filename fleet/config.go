@@ -30,6 +30,8 @@ type Config struct {
 	Driver  Driver
 	Dial    DialFunc
 
+	Part     *Part         // what of the fleet is run here. Default: all
+	Mirror   Mirror        // keeps the twins of a part. Default: they are kept here
 	Observer Observer      // default: nobody watches
 	Samples  Recorder      // of attempts to connect and of losses. Default: not recorded
 	Clock    *sample.Clock // default: a clock that starts with New
@@ -161,6 +163,7 @@ func (c Config) resolved() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Connect = c.Connect.resolved()
+	c.Connect.InFlight = c.part().share(c.Connect.InFlight)
 	return c
 }
 
@@ -200,6 +203,9 @@ func (c Config) validate() error {
 		if err := g.validate(); err != nil {
 			fault("groups[%d]: %w", i, err)
 		}
+	}
+	if p := c.Part; p != nil && !p.fits(c.devices()) {
+		fault("part: %+v is none of %d devices", *p, c.devices())
 	}
 	if err := c.Connect.validate(); err != nil {
 		fault("connect: %w", err)

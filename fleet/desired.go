@@ -67,6 +67,10 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 		return
 	}
 	f.cfg.Observer.Finished(ticket, r.at)
+	if f.cfg.Mirror != nil { // the twins are kept there
+		f.cfg.Mirror.Reported(s.device, reports)
+		return
+	}
 	f.merge(s.device, reported, reports)
 }
 

@@ -55,9 +55,12 @@ type device struct {
 
 // move puts a device into a state.
 func (f *Fleet) move(device uint32, to state) {
-	from := f.devices[device].state.Swap(uint32(to))
+	from := state(f.devices[device].state.Swap(uint32(to)))
 	f.states[from].Add(-1)
 	f.states[to].Add(1)
+	if f.cfg.Mirror != nil && to != closed && (from == online) != (to == online) {
+		f.cfg.Mirror.Moved(device, to == online)
+	}
 }
 
 // connect brings a device online for the first time. Its first attempt has a
@@ -93,7 +96,7 @@ func (f *Fleet) comeBack(ctx context.Context, device uint32, due sample.Moment) 
 
 // settle counts a device whose first connect is decided.
 func (f *Fleet) settle() {
-	if f.settled.Add(1) == int64(len(f.devices)) {
+	if f.settled.Add(1) == int64(f.part.len()) {
 		close(f.ready)
 	}
 }

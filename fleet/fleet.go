@@ -23,6 +23,7 @@ const drainGrace = time.Second
 // Fleet is the devices of one run.
 type Fleet struct {
 	cfg     Config // resolved
+	part    Part   // what of it is run here
 	groups  []group
 	devices []device
 	calls   []atomic.Uint32 // by group, device and method: calls so far, which key the draws
@@ -91,13 +92,28 @@ type Stats struct {
 	Unexpected    int64 // messages on topics that no device expects
 }
 
+// Add adds the counts of another part of the fleet.
+func (s *Stats) Add(o *Stats) {
+	s.Devices += o.Devices
+	s.Connections += o.Connections
+	for _, c := range [...]struct{ to, of *int64 }{
+		{&s.Idle, &o.Idle}, {&s.Connecting, &o.Connecting}, {&s.Online, &o.Online}, {&s.Offline, &o.Offline}, {&s.Closed, &o.Closed},
+		{&s.Failed, &o.Failed}, {&s.Attempts, &o.Attempts}, {&s.Refused, &o.Refused}, {&s.ConnectFailures, &o.ConnectFailures},
+		{&s.Lost, &o.Lost}, {&s.Left, &o.Left}, {&s.Renewed, &o.Renewed}, {&s.MethodCalls, &o.MethodCalls}, {&s.Unhandled, &o.Unhandled},
+		{&s.Silenced, &o.Silenced}, {&s.Notifications, &o.Notifications}, {&s.Stale, &o.Stale}, {&s.EchoFailures, &o.EchoFailures},
+		{&s.Unsent, &o.Unsent}, {&s.Unexpected, &o.Unexpected},
+	} {
+		*c.to += *c.of
+	}
+}
+
 // New computes the fleet that cfg describes. It opens nothing. The error tells
 // all faults, ids that two devices share among them.
 func New(cfg Config) (*Fleet, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
-	f := &Fleet{cfg: cfg.resolved(), ready: make(chan struct{})}
+	f := &Fleet{cfg: cfg.resolved(), part: cfg.part(), ready: make(chan struct{})}
 	f.devices = make([]device, cfg.devices())
 	f.pool = newPool(&f.cfg)
 	calls := 0
@@ -108,11 +124,13 @@ func New(cfg Config) (*Fleet, error) {
 		calls += g.Devices * len(g.Methods)
 	}
 	f.calls = make([]atomic.Uint32, calls)
-	f.states[idle].Store(int64(len(f.devices)))
-	if err := f.index(); err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
+	f.states[idle].Store(int64(f.part.len()))
+	if cfg.Part == nil { // else whoever runs the other parts has checked the whole
+		if err := f.index(); err != nil {
+			return nil, fmt.Errorf("fleet: %w", err)
+		}
 	}
-	if len(f.devices) == 0 {
+	if f.part.len() == 0 {
 		close(f.ready)
 	}
 	return f, nil
@@ -149,14 +167,21 @@ func (f *Fleet) group(device uint32) (*group, template.Vars) {
 // Run connects the devices and keeps them online until ctx ends. Then it closes
 // every connection and returns nil when nothing of the fleet is left running.
 // What happens to devices is data and no error.
-func (f *Fleet) Run(ctx context.Context) error {
+func (f *Fleet) Run(ctx context.Context) error { return f.RunFrom(ctx, 0) }
+
+// RunFrom is Run with a ramp that began at a moment, which is the same for all
+// parts of a fleet. Zero is now.
+func (f *Fleet) RunFrom(ctx context.Context, begin sample.Moment) error {
 	if f.cfg.Dial == nil || slices.ContainsFunc(f.groups, func(g group) bool { return g.Driver == nil }) {
 		return errors.New("run fleet: driver and dial are required")
 	}
 	if f.running.Swap(true) {
 		return errors.New("run fleet: it ran before")
 	}
-	f.pool.ramp(ctx, len(f.devices), f.cfg.Connect.Rate, func(i int, due sample.Moment) {
+	if !begin.Seen() {
+		begin = f.cfg.Clock.Now()
+	}
+	f.pool.ramp(ctx, begin, f.part, f.cfg.Connect.Rate, func(i int, due sample.Moment) {
 		if !f.tasks.start(func() { f.connect(ctx, uint32(i), due) }) {
 			f.pool.release()
 		}
@@ -170,7 +195,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 // handler starts any more, then the connections, and joins each.
 func (f *Fleet) shutDown() {
 	f.tasks.close()
-	for i := range f.devices {
+	for i := f.part.From; i < f.part.To; i++ {
 		if s := f.devices[i].session.Load(); s != nil {
 			s.end(errRunOver)
 		}
@@ -178,7 +203,7 @@ func (f *Fleet) shutDown() {
 	f.drain()
 	f.pool.Close()
 	f.handlers.Wait()
-	for i := range f.devices {
+	for i := f.part.From; i < f.part.To; i++ {
 		f.move(uint32(i), closed)
 	}
 }
@@ -204,7 +229,7 @@ func (f *Fleet) drain() {
 func (f *Fleet) Stats() Stats {
 	c, p := &f.counts, f.pool
 	return Stats{
-		Devices:         len(f.devices),
+		Devices:         f.part.len(),
 		Idle:            f.states[idle].Load(),
 		Connecting:      f.states[connecting].Load(),
 		Online:          f.states[online].Load(),

@@ -89,15 +89,14 @@ func dueAfter(n int, perSecond float64) time.Duration {
 	return time.Duration(float64(n) / perSecond * float64(time.Second))
 }
 
-// ramp calls start for each of n attempts once it is due and has a place, which
-// start must see released. A ramp that waits for places is late and shifts no
-// due time. It ends early with ctx.
-func (p *pool) ramp(ctx context.Context, n int, perSecond float64, start func(i int, due sample.Moment)) {
-	begin := p.clock.Now()
+// ramp calls start for each device of a part once its attempt is due and has
+// a place, which start must see released. A ramp that waits for places is late
+// and shifts no due time. It ends early with ctx.
+func (p *pool) ramp(ctx context.Context, begin sample.Moment, part Part, perSecond float64, start func(i int, due sample.Moment)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i := range n {
-		due := begin.Add(dueAfter(i, perSecond))
+	for i := part.From; i < part.To; i++ {
+		due := begin.Add(dueAfter(part.place(i), perSecond))
 		if !p.waitUntil(ctx, timer, due) || !p.acquire(ctx) {
 			return
 		}

@@ -3,7 +3,9 @@ package harness
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"muster/internal/quota"
 	"muster/scenarios"
@@ -35,7 +37,11 @@ const (
 // before all others. inside says that an embedded hub shares the generator's
 // process.
 func Bounds(s *scenarios.Scenario, host Host, inside bool) []Bound {
-	b := &bounder{s: s, host: host, inside: inside && !isRemote(s), devices: s.Devices()}
+	return boundsOf(s, host, layoutOf(s, inside))
+}
+
+func boundsOf(s *scenarios.Scenario, host Host, of layout) []Bound {
+	b := &bounder{s: s, host: host, layout: of, devices: s.Devices()}
 	if !inMemory(s) {
 		b.files()
 		b.ports()
@@ -58,7 +64,7 @@ func MostDevices(s *scenarios.Scenario, host Host, inside bool) (devices int, wh
 type bounder struct {
 	s       *scenarios.Scenario
 	host    Host
-	inside  bool
+	layout  // generators is 0 where as many share the devices as it takes
 	devices int
 	all     []Bound
 }
@@ -80,31 +86,43 @@ func (b *bounder) withoutSockets(what string) string {
 }
 
 // files adds the bounds by descriptors. A hub in a process of its own has the
-// limit that the generator has, since it inherits it.
+// limit that the generator has, since it inherits it, and has the connections of
+// all devices, however many generators share them.
 func (b *bounder) files() {
-	limit := b.host.Descriptors
-	if limit == 0 {
+	if b.host.Descriptors == 0 {
 		return
 	}
-	each, whose := 1, []string{"hub", "generator"}
+	most := max(0, b.host.Descriptors-spareDescriptors)
 	switch {
-	case isRemote(b.s):
-		whose = whose[1:]
 	case b.inside:
-		each, whose = 2, []string{"hub and generator"} // both ends of every connection
+		b.file(most/2, 2, "hub and generator", "in this process") // both ends of every connection
+		return
+	case !isRemote(b.s):
+		b.file(most, 1, "hub", "in the embedded hub, which is one process however many generators there are,")
 	}
-	most := max(0, limit-spareDescriptors) / each
-	need := each*b.devices + spareDescriptors
-	refusal := fmt.Sprintf("%d devices over tcp need %d open files in this process, and its limit is %d; "+
-		"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
-		b.devices, need, limit, raiseDescriptors(need), need, max(1, most), b.withoutSockets("descriptors"))
-	for _, process := range whose {
-		b.add(most, Bound{
-			Limit: "open files of the " + process, Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", limit),
-			Then: thenRefused, Fix: raiseDescriptors(each*b.wanted(most)+spareDescriptors) + b.withoutSockets("descriptors"), refusal: refusal,
-		})
-		refusal = "" // the same words need not be said twice
+	switch n := b.generators; {
+	case n == 1:
+		b.file(most, 1, "generator", "in this process")
+	case n > 1:
+		b.file(n*most, 1/float64(n), "generators", fmt.Sprintf("in each of %d generators", n))
 	}
+}
+
+// file adds the bound of a process that has so many connections a device. The
+// same words are said once.
+func (b *bounder) file(most int, each float64, process, where string) {
+	limit := b.host.Descriptors
+	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spareDescriptors }
+	refusal := ""
+	if !slices.ContainsFunc(b.all, func(o Bound) bool { return o.refusal != "" && o.Devices <= most }) {
+		refusal = fmt.Sprintf("%d devices over tcp need %d open files %s and its limit is %d; "+
+			"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
+			b.devices, needFor(b.devices), strings.TrimSuffix(where, ",")+",", limit, raiseDescriptors(needFor(b.devices)), needFor(b.devices), max(1, most), b.withoutSockets("descriptors"))
+	}
+	b.add(most, Bound{
+		Limit: "open files of the " + process, Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", limit),
+		Then: thenRefused, Fix: raiseDescriptors(needFor(b.wanted(most))) + b.withoutSockets("descriptors"), refusal: refusal,
+	})
 }
 
 // ports adds the bound by local ports, unless as many addresses are taken as

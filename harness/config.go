@@ -25,14 +25,11 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 		Seed:     s.Seed,
 		Groups:   groupsOf(s),
 		HostName: r.hub.ConnectionString.HostName,
-		Connect: fleet.Connect{
-			Rate: s.Connect.Rate, InFlight: s.Connect.InFlight, Timeout: s.Connect.Timeout, KeepAlive: s.Connect.KeepAlive,
-			BackoffBase: s.Connect.Backoff.Base, BackoffCap: s.Connect.Backoff.Cap, Turn: r.hub.turn,
-			Sources: r.sources.addrs,
-		},
-		Driver: r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
+		Connect:  connectOf(s.Connect),
+		Driver:   r.opts.Driver, Dial: r.hub.Dial, Observer: observer,
 		Samples: r.samples, Clock: r.clock, Logger: r.opts.Logger,
 	}
+	c.Connect.Turn, c.Connect.Sources = r.hub.turn, r.sources.addrs
 	if c.Driver == nil {
 		of := drivers()
 		for i, g := range s.Fleet {
@@ -40,10 +37,23 @@ func (r *run) fleetConfig(observer fleet.Observer) fleet.Config {
 		}
 	}
 	if r.remote != nil {
-		c.DeviceKey = func(_ int, id string) iothub.Key { return fleet.SecretKey(r.opts.FleetSecret, id) }
-		c.Connect.TokenLifetime, c.Connect.RenewTokens = tokenLifetime, true
+		keepTokens(&c, r.opts.FleetSecret)
 	}
 	return c
+}
+
+func connectOf(c scenarios.Connect) fleet.Connect {
+	return fleet.Connect{
+		Rate: c.Rate, InFlight: c.InFlight, Timeout: c.Timeout, KeepAlive: c.KeepAlive,
+		BackoffBase: c.Backoff.Base, BackoffCap: c.Backoff.Cap,
+	}
+}
+
+// keepTokens has devices derive their keys from a fleet's secret, and renew
+// their tokens.
+func keepTokens(c *fleet.Config, secret iothub.Secret) {
+	c.DeviceKey = func(_ int, id string) iothub.Key { return fleet.SecretKey(secret, id) }
+	c.Connect.TokenLifetime, c.Connect.RenewTokens = tokenLifetime, true
 }
 
 func groupsOf(s *scenarios.Scenario) []fleet.Group {
@@ -51,11 +61,7 @@ func groupsOf(s *scenarios.Scenario) []fleet.Group {
 	for i, g := range s.Fleet {
 		methods := make(map[string]fleet.Method, len(g.Methods))
 		for name, m := range g.Methods {
-			methods[name] = fleet.Method{
-				Status: m.Status, Response: m.Response, Latency: latencyOf(m.Latency),
-				FailureRate: m.FailureRate, FailureStatus: m.FailureStatus, SilenceRate: m.SilenceRate,
-				Away: m.Then.Disconnect,
-			}
+			methods[name] = methodOf(m)
 		}
 		groups[i] = fleet.Group{
 			Name: g.Name, Devices: g.Devices, ID: g.ID.Template,
@@ -64,6 +70,14 @@ func groupsOf(s *scenarios.Scenario) []fleet.Group {
 		}
 	}
 	return groups
+}
+
+func methodOf(m scenarios.Method) fleet.Method {
+	return fleet.Method{
+		Status: m.Status, Response: m.Response, Latency: latencyOf(m.Latency),
+		FailureRate: m.FailureRate, FailureStatus: m.FailureStatus, SilenceRate: m.SilenceRate,
+		Away: m.Then.Disconnect,
+	}
 }
 
 func latencyOf(l scenarios.Latency) fleet.Latency {
@@ -123,6 +137,7 @@ func (r *run) headerOf() *report.Run {
 	for _, g := range s.Fleet {
 		h.Groups = append(h.Groups, r.groupOf(&g))
 	}
+	h.Generators = partsOf(s.Devices(), r.generators)
 	h.Jobs = RunJobs(s)
 	for _, t := range s.Thresholds {
 		h.Thresholds = append(h.Thresholds, t.Text)

@@ -1,8 +1,10 @@
 package harness_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"muster/fleet"
 	"muster/harness"
 	"muster/hub"
 	"muster/internal/sample"
@@ -89,6 +92,7 @@ type came struct {
 	Failed     map[uint32]int
 	Lost       map[uint32]int // connections of each device
 	Unexpected int
+	Devices    []string        // devices.csv without its latencies
 	Twins      map[string]twin // by device
 }
 
@@ -101,26 +105,35 @@ type twin struct {
 }
 
 // comesTo runs a scenario and returns what it came to with the driver.
-func comesTo(t *testing.T, src string, driver scenarios.Driver) (c came) {
+func comesTo(t *testing.T, src string, driver scenarios.Driver) came {
+	return dividedComesTo(t, src, driver, 1)
+}
+
+// dividedComesTo is comesTo with so many generators. The hub is in memory for
+// the fake clock's sake.
+func dividedComesTo(t *testing.T, src string, driver scenarios.Driver, generators int) (c came) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		set := []string{"target.embedded.transport=memory"}
-		s, err := scenarios.Parse("test.yaml", []byte("target: {embedded: {}}\n"+src), scenarios.Options{Set: set, Driver: driver})
+		s, err := scenarios.Parse("test.yaml", []byte("target: {embedded: {}}\n"+src), scenarios.Options{Driver: driver})
 		if err != nil {
 			t.Fatal(err)
 		}
-		opts := harness.Options{StartHub: harness.StartInside(func(_ *hub.Hub, running *harness.Hub) {
+		var dial fleet.DialFunc
+		opts := harness.Options{Generators: generators, StartHub: harness.StartInMemory(func(_ *hub.Hub, running *harness.Hub) {
 			stop := running.Stop
 			running.Stop = func() error {
 				c.Twins = twinsOf(t, running)
 				return stop()
 			}
+			dial = running.Dial
 		})}
+		opts.StartGenerator = harness.GeneratorsInside(func(ctx context.Context) (net.Conn, error) { return dial(ctx) }, steady)
 		got, dir, err := run(t.Context(), t, s, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.add(records(t, dir))
+		c.add(t, records(t, dir))
+		c.Devices = outcomesOf(t, dir)
 		for _, j := range got.Jobs {
 			if !j.LedgerBalanced || j.Targeted == 0 {
 				t.Errorf("%s: job %s: balanced %v, %d targeted: %v", driver, j.Name, j.LedgerBalanced, j.Targeted, j.LedgerFaults)
@@ -133,12 +146,13 @@ func comesTo(t *testing.T, src string, driver scenarios.Driver) (c came) {
 	return c
 }
 
-func (c *came) add(all []sample.Record) {
+func (c *came) add(t *testing.T, all []sample.Record) {
 	c.Failed, c.Lost = map[uint32]int{}, map[uint32]int{}
 	for _, r := range all {
 		switch r := r.(type) {
 		case *sample.Execution:
 			if r.Final {
+				ordered(t, r)
 				c.Executions = append(c.Executions, fmt.Sprintf("job %d.%d device %05d: %v %d %s, received %v, %d attempts, %d duplicates",
 					r.Job, r.Repetition, r.Device, r.Outcome, r.Status, r.Code, r.Received.Seen(), r.Attempts, r.Duplicates))
 			}
@@ -153,6 +167,33 @@ func (c *came) add(all []sample.Record) {
 		}
 	}
 	slices.Sort(c.Executions)
+}
+
+// ordered checks that no moment of an execution is before one that it follows.
+func ordered(t *testing.T, e *sample.Execution) {
+	t.Helper()
+	last := sample.Moment(0)
+	for _, m := range []sample.Moment{e.Due, e.Received, e.Answered, e.Finished} {
+		if m.Seen() && m < last {
+			t.Errorf("execution %+v: its moments are not in order", *e)
+		}
+		last = max(last, m)
+	}
+}
+
+// outcomesOf returns the lines of devices.csv up to the outcome counts.
+func outcomesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "devices.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counts []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(strings.TrimSpace(line), ",")
+		counts = append(counts, strings.Join(fields[:min(len(fields), 10)], ","))
+	}
+	return counts
 }
 
 // twinsOf reads all twins of a hub.

@@ -2,23 +2,54 @@ package harness
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"muster/fleet"
 	"muster/hub"
 	"muster/internal/sample"
 	"muster/report"
 )
 
 // StartInside returns what starts the hub in this process and shows it.
-func StartInside(show func(*hub.Hub, *Hub)) StartHub {
+func StartInside(show func(*hub.Hub, *Hub)) StartHub { return startHub(show, false) }
+
+// StartInMemory is StartInside in memory, whatever the scenario says.
+func StartInMemory(show func(*hub.Hub, *Hub)) StartHub { return startHub(show, true) }
+
+func startHub(show func(*hub.Hub, *Hub), memory bool) StartHub {
 	return func(_ context.Context, opts HubOptions) (*Hub, error) {
 		h := hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger})
-		running, err := serveInside(h, opts.Memory)
+		running, err := serveInside(h, opts.Memory || memory)
 		if err == nil {
 			show(h, running)
 		}
 		return running, err
+	}
+}
+
+// GeneratorsInside returns what starts generators in this process, on a fake
+// clock if there is one, whose devices connect by dial.
+func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) StartGenerator {
+	return func(ctx context.Context) (*Generator, error) {
+		in, toIn := io.Pipe()
+		fromOut, out := io.Pipe()
+		var running errgroup.Group // one goroutine, which Stop ends and joins
+		running.Go(func() error {
+			defer out.Close()
+			defer in.Close()
+			return Generate(context.WithoutCancel(ctx), in, out, &GeneratorOptions{dial: dial, wakes: wakes, clock: func(e sample.Epoch) (*sample.Clock, error) {
+				now := time.Now()
+				return sample.ClockSince(now.Add(time.Unix(0, e.Wall).Sub(now))), nil
+			}})
+		})
+		return &Generator{In: toIn, Out: fromOut, Stop: func() error {
+			_ = toIn.Close()
+			return running.Wait()
+		}}, nil
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"muster/fleet/lean"
 	"muster/fleet/paho"
 	"muster/hub"
+	"muster/internal/dialer"
 	"muster/iothub"
 	"muster/report"
 	"muster/scenarios"
@@ -42,6 +43,11 @@ type Options struct {
 	// StartHub starts the embedded hub. Default: in this process, on loopback
 	// TCP or in memory, as the scenario says.
 	StartHub StartHub
+	// StartGenerator starts a child generator, and Generators is how many have the
+	// devices: 0 is as many as the limits ask for, 1 always this process alone.
+	// Default: the fleet is not divided.
+	StartGenerator StartGenerator
+	Generators     int
 	// Driver is the MQTT client under all devices, and DriverName what the
 	// report calls it. Default those that the scenario names.
 	Driver     fleet.Driver
@@ -139,6 +145,8 @@ type Hub struct {
 	BaseURL          string
 	Transport        http.RoundTripper           // nil for a hub on the network
 	Dial             fleet.DialFunc              // opens a device's connection
+	Addr             string                      // where devices connect over TCP, for child generators; "" is not known
+	carrier          dialer.Transport            // of a hub that is not ours
 	turn             func(context.Context) error // waits until it takes another connection; nil = it does
 	Inside           bool                        // it runs in this process
 	Done             <-chan struct{}             // closed when it has ended

@@ -21,8 +21,8 @@ const healthEvery = time.Second
 
 // health records how the generator itself fares.
 type health struct {
-	clock   *sample.Clock
-	samples *recorder
+	clock  *sample.Clock
+	record func(*sample.Health) // takes each account, from run
 
 	mu    sync.Mutex // guards the fields below
 	wakes []sample.Wake
@@ -37,6 +37,21 @@ func (h *health) wake(w sample.Wake, late time.Duration) {
 	h.mu.Unlock()
 }
 
+// recordHealth records this process's account, and that of recording beside it.
+func (r *run) recordHealth(h *sample.Health) {
+	r.samples.Write(h)
+	account := r.samples.Account(h.At)
+	r.samples.Write(&account)
+}
+
+// collectorsOf returns what runs the garbage collector where the devices are.
+func collectorsOf(f devices) func() {
+	if sp, ok := f.(*split); ok {
+		return sp.collect
+	}
+	return runtime.GC
+}
+
 // run records once a second until ctx ends, and then once more.
 func (h *health) run(ctx context.Context) error {
 	tick := time.NewTicker(healthEvery)
@@ -44,28 +59,26 @@ func (h *health) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			h.record()
+			h.account()
 			return nil
 		case <-tick.C:
-			h.record()
+			h.account()
 		}
 	}
 }
 
-func (h *health) record() {
+func (h *health) account() {
 	h.mu.Lock()
 	wakes, late := h.wakes, h.late
 	h.wakes, h.late = make([]sample.Wake, 0, len(wakes)), 0
 	h.mu.Unlock()
 	rss, maxRSS := residentBytes()
-	h.samples.Write(&sample.Health{
+	h.record(&sample.Health{
 		At: h.clock.Now(), Wakes: wakes, TimerLate: late,
 		CPU: cpuTime(), RSS: rss, MaxRSS: maxRSS,
 		GCPauseP99: gcPauseP99(), Goroutines: int64(runtime.NumGoroutine()),
 		Descriptors: openDescriptors(), ClockStep: h.clock.Step(),
 	})
-	account := h.samples.Account(h.clock.Now())
-	h.samples.Write(&account)
 }
 
 const (
@@ -79,7 +92,7 @@ const (
 // ready and after each repetition. Left to itself it would start in the middle
 // of a broadcast, and what devices allocate between two collections would add
 // to the process's memory.
-func collectGarbage(ctx context.Context, s *scheduler.Scheduler) error {
+func collectGarbage(ctx context.Context, s *scheduler.Scheduler, collect func()) error {
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
 	for collected := false; ; {
@@ -92,7 +105,7 @@ func collectGarbage(ctx context.Context, s *scheduler.Scheduler) error {
 		case quiet == 0:
 			collected = false // a repetition goes on: there will be garbage again
 		case quiet >= collectWithin && !collected:
-			runtime.GC()
+			collect()
 			collected = true
 		}
 	}

@@ -52,7 +52,8 @@ func (h *Hub) listen(memory bool) (mqtt, rest net.Listener, err error) {
 	if mqtt, rest, err = loopbackListeners(); err != nil {
 		return nil, nil, err
 	}
-	h.Dial, h.BaseURL = DialTCP(mqtt.Addr().String()), "http://"+rest.Addr().String()
+	h.Addr = mqtt.Addr().String()
+	h.Dial, h.BaseURL = DialTCP(h.Addr), "http://"+rest.Addr().String()
 	return mqtt, rest, nil
 }
 

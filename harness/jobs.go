@@ -206,8 +206,7 @@ func (r *relay) Finished(ticket uint64, at sample.Moment) { r.to.Finished(ticket
 // build makes the fleet and the scheduler, each of which knows the other
 // through an interface of its own, and names the devices in the samples. life
 // ends when the hub cannot answer any more.
-func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, error) {
-	observer := new(relay)
+func (r *run) build(life context.Context, observer *relay) (*fleet.Fleet, *scheduler.Scheduler, error) {
 	f, err := fleet.New(r.fleetConfig(observer))
 	if err != nil {
 		return nil, nil, err
@@ -220,6 +219,9 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 	if r.remote != nil {
 		r.suit(jobs, &opts)
 	}
+	if r.generators > 0 {
+		opts.Fleet = settling{f, r}
+	}
 	observer.to, err = scheduler.New(jobs, opts)
 	if err != nil {
 		return nil, nil, err
@@ -228,7 +230,6 @@ func (r *run) build(life context.Context) (*fleet.Fleet, *scheduler.Scheduler, e
 		id := f.Identity(i)
 		r.samples.Write(&sample.Device{Index: id.Index, ID: id.ID, Group: id.Group})
 	}
-	r.fleet.Store(f)
 	r.scheduler.Store(observer.to)
 	return f, observer.to, nil
 }

@@ -70,11 +70,18 @@ var raiseThreads = fmt.Sprintf("raise pids.max, as in systemd-run -p TasksMax=%d
 func (r *run) preflight(inside bool) error {
 	host := ThisHost()
 	host.Limits = *r.opts.Limits
-	if err := Preflight(r.scenario, host, inside); err != nil {
+	of, err := r.opts.layout(r.scenario, inside)
+	if err == nil {
+		err = preflightOf(r.scenario, host, of)
+	}
+	if err != nil {
 		return err
 	}
+	if n := of.count(host.Limits, r.scenario.Devices()); n > 1 {
+		r.generators = n
+	}
 	r.sources = sourcesOf(r.scenario, host.Ports)
-	for _, b := range Bounds(r.scenario, host, inside) {
+	for _, b := range boundsOf(r.scenario, host, of) {
 		if b.Then == thenEnded && r.scenario.Devices() > b.Devices {
 			r.opts.Logger.Warn("the fleet may be too large for this host", "devices", r.scenario.Devices(), "limit", b.String())
 		}
@@ -87,12 +94,16 @@ func (r *run) preflight(inside bool) error {
 // is an estimate, and for Bounds to tell. hubInside says that the hub shares
 // this process, and so its descriptors.
 func Preflight(s *scenarios.Scenario, host Host, hubInside bool) error {
+	return preflightOf(s, host, layoutOf(s, hubInside))
+}
+
+func preflightOf(s *scenarios.Scenario, host Host, of layout) error {
 	errs := []error{sourcesOf(s, host.Ports).check()}
 	if host.Threads > 0 && host.Threads < leastThreads {
 		errs = append(errs, fmt.Errorf("check limits: the control group's limit leaves %d threads, and generator and hub start up to %d; %s",
 			host.Threads, leastThreads, raiseThreads))
 	}
-	for _, b := range Bounds(s, host, hubInside) {
+	for _, b := range boundsOf(s, host, of) {
 		if b.refusal != "" && s.Devices() > b.Devices {
 			errs = append(errs, errors.New("check limits: "+b.refusal))
 		}

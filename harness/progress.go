@@ -158,8 +158,8 @@ func (r *run) observe(ctx context.Context) error {
 
 func (r *run) progress() Progress {
 	p := Progress{Stage: *r.stage.Load(), Elapsed: time.Duration(r.clock.Now())}
-	if f := r.fleet.Load(); f != nil {
-		p.Fleet = f.Stats()
+	if f := r.devices.Load(); f != nil {
+		p.Fleet = (*f).Stats()
 	}
 	if s := r.scheduler.Load(); s != nil {
 		p.Jobs = s.Progress()

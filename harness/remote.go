@@ -185,9 +185,9 @@ func (r *remote) hub(ctx context.Context) (h *Hub, t dialer.Transport, instead, 
 	}
 	pace := newPacer(r.limits)
 	return &Hub{
-		ConnectionString: r.cs,
-		Dial:             func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, t, fleet.Dialing(ctx)) },
-		turn:             func(ctx context.Context) error { return pace.connects.Wait(ctx, 1) },
+		ConnectionString: r.cs, carrier: t,
+		Dial: func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, t, fleet.Dialing(ctx)) },
+		turn: func(ctx context.Context) error { return pace.connects.Wait(ctx, 1) },
 	}, t, instead, nil
 }
 

@@ -80,12 +80,14 @@ type run struct {
 	sources  sources
 	remote   *remote // the hub of an iothub target; nil: it is ours
 
+	generators int // child generators that have the devices; 0: this process has them
+
 	reporter *reporter
 	named    bool // the folder's name was asked for
 
 	stage     atomic.Pointer[Stage]
 	changed   chan struct{} // holds one token if the stage has changed and nobody was told
-	fleet     atomic.Pointer[fleet.Fleet]
+	devices   atomic.Pointer[devices]
 	scheduler atomic.Pointer[scheduler.Scheduler]
 }
 
@@ -162,45 +164,69 @@ func (r *run) measure(ctx context.Context) (err error) {
 		stopWatching()
 		r.stopHub()
 	}()
-	f, s, err := r.build(outerCtx)
+	observer := new(relay)
+	f, s, err := r.build(outerCtx, observer)
 	if err != nil {
 		return err
 	}
 	work, stopWork := mergeContexts(ctx, outerCtx)
 	defer stopWork()
+	devices, stopGenerators, err := r.simulate(work, outer, f, observer)
+	defer stopGenerators()
+	if err != nil {
+		return err
+	}
 	if err := r.register(work, f); err != nil {
 		return err
 	}
-	watch := &health{clock: r.clock, samples: r.samples}
+	watch := &health{clock: r.clock, record: r.recordHealth}
 	outer.Go(func() error { return watch.run(outerCtx) })
 	outer.Go(func() error { return r.opts.wakes(outerCtx, r.clock, watch.wake) })
 	outer.Go(func() error { return r.accountHub(outerCtx) })
-	return r.connectAndRun(work, outerCtx, f, s)
+	return r.connectAndRun(work, outerCtx, devices, s)
+}
+
+// simulate returns what runs the devices of f: the fleet itself, or child
+// generators, which the second result ends, also after an error. Until then a
+// generator that fails ends outer.
+func (r *run) simulate(work context.Context, outer *errgroup.Group, f *fleet.Fleet, observer fleet.Observer) (devices, func(), error) {
+	if r.generators == 0 {
+		r.devices.Store(&[]devices{f}[0])
+		return f, func() {}, nil
+	}
+	sp, err := r.startGenerators(work, f, observer)
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(work))
+	outer.Go(func() error { return sp.watch(watching) })
+	r.devices.Store(&[]devices{sp}[0])
+	return sp, func() {
+		stopWatching()
+		sp.close()
+	}, err
 }
 
 // connectAndRun connects the fleet, runs the jobs when it is ready, and
 // disconnects it. work ends with an interrupt or a fault, outer with a fault.
-func (r *run) connectAndRun(work, outer context.Context, f *fleet.Fleet, s *scheduler.Scheduler) error {
+func (r *run) connectAndRun(work, outer context.Context, f devices, s *scheduler.Scheduler) error {
 	faults := newFaults(r)
 	if err := faults.start(work); err != nil {
 		return err
 	}
-	devices, stopDevices := context.WithCancel(outer)
+	online, stopDevices := context.WithCancel(outer)
 	defer stopDevices()
-	inner, devices := errgroup.WithContext(devices)
-	inner.Go(func() error { return f.Run(devices) })
+	inner, online := errgroup.WithContext(online)
+	inner.Go(func() error { return f.Run(online) })
 	r.enter(Connecting)
 	var err error
 	select {
 	case <-f.Ready():
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
-		inner.Go(func() error { return collectGarbage(devices, s) })
+		inner.Go(func() error { return collectGarbage(online, s, collectorsOf(f)) })
 		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():
 		err = work.Err()
-	case <-devices.Done():
+	case <-online.Done():
 	}
 	if devices, short := f.Short(); err == nil && devices > 0 {
 		err = r.shortOf(devices, short) // it would have been a smaller fleet
@@ -251,7 +277,7 @@ func mergeContexts(a, b context.Context) (context.Context, context.CancelFunc) {
 func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.enter(Reporting)
 	r.opts.Observe(r.progress())
-	r.fleet.Store(nil) // the report needs the memory more
+	r.devices.Store(nil) // the report needs the memory more
 	r.scheduler.Store(nil)
 	if _, short := errors.AsType[*starved](runErr); short {
 		debug.FreeOSMemory() // the fleet's, before the report takes its own

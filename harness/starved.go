@@ -123,7 +123,7 @@ func (r *run) shortOf(devices int, err error) error {
 		if r.hub.Inside {
 			need += r.scenario.Devices()
 		}
-		e.found += fmt.Sprintf(", and this process may open %d files", limits.Descriptors)
+		e.found += fmt.Sprintf(", and a process may open %d files", limits.Descriptors)
 		e.fix = fmt.Sprintf("raise the limit (`%s` in this shell), %s%s", raiseDescriptors(max(need, 2*limits.Descriptors)), lessOf(r.onlineNow()), without)
 	case fleet.NoPorts:
 		e.found += fmt.Sprintf(", and this host gives %d for each of %s", limits.Ports, count(max(1, len(r.sources.addrs)), "source address"))
@@ -136,8 +136,8 @@ func (r *run) shortOf(devices int, err error) error {
 
 // onlineNow returns how many devices are online.
 func (r *run) onlineNow() int64 {
-	if f := r.fleet.Load(); f != nil {
-		return f.Stats().Online
+	if f := r.devices.Load(); f != nil {
+		return (*f).Stats().Online
 	}
 	return 0
 }

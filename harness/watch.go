@@ -136,8 +136,8 @@ func (w *watch) look(now hostReading, second bool) error {
 	if err := w.hubShort(); err != nil {
 		return err
 	}
-	if f := w.run.fleet.Load(); f != nil {
-		devices, err := f.Short()
+	if f := w.run.devices.Load(); f != nil {
+		devices, err := (*f).Short()
 		if w.short.note(devices > 0, time.Duration(w.run.clock.Now())) >= starvedFor {
 			return w.run.shortOf(devices, err)
 		}

@@ -33,10 +33,9 @@ type book struct {
 	lost       map[string]int64
 	faults     []sample.Fault // by index
 
-	gauges     []*gauge // by threshold; nil where the summary has what it reads
-	wake, lag  series
-	health     sample.Health // the last one's counters
-	maxRSS     int64
+	gauges     []*gauge        // by threshold; nil where the summary has what it reads
+	generators []generatorBook // the run's own process, then its children
+	together   together
 	clockStep  time.Duration // the largest, either way
 	upkeep     upkeep
 	hub        *Hub
@@ -87,7 +86,8 @@ type row struct {
 
 func newBook(run *Run) *book {
 	b := &book{
-		run: run, jobs: make([]jobBook, len(run.Jobs)), devices: make([]deviceBook, run.devices()),
+		generators: make([]generatorBook, 1+len(run.Generators)),
+		run:        run, jobs: make([]jobBook, len(run.Jobs)), devices: make([]deviceBook, run.devices()),
 		gauges: newGauges(run.Thresholds), groups: map[string]string{}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
 	}
 	for i := range b.jobs {
@@ -126,7 +126,6 @@ func (b *book) add(rec sample.Record) {
 		b.addHub(r)
 	case *sample.Health:
 		b.addHealth(r)
-		b.upkeep.addHealth(r)
 	case *sample.Recording:
 		b.upkeep.addRecording(r)
 	case *sample.End:
@@ -285,23 +284,6 @@ func (b *book) addHub(r *sample.HubStats) {
 	b.hub.SlowClosed = max(b.hub.SlowClosed, r.SlowClosed)
 }
 
-func (b *book) addHealth(r *sample.Health) {
-	b.saw(r.At)
-	b.detail.addHealth(r)
-	for _, w := range r.Wakes {
-		b.wake.record(w.Delay)
-	}
-	b.lag.record(r.TimerLate)
-	b.maxRSS = max(b.maxRSS, r.MaxRSS)
-	if r.ClockStep.Abs() > b.clockStep.Abs() {
-		b.clockStep = r.ClockStep
-	}
-	if r.At >= b.health.At {
-		b.health = *r
-		b.health.Wakes = nil
-	}
-}
-
 // inOrder returns the job's repetitions by number.
 func (j *jobBook) inOrder() []uint32 { return slices.Sorted(maps.Keys(j.reps)) }
 
@@ -339,11 +321,8 @@ func (b *book) summary() Summary {
 			Connect: b.connect.stats(), Reconnects: b.reconnects, Errors: b.errors,
 			ReconnectErrors: b.reerrors, Lost: sum(b.lost), LostBy: b.lost,
 		},
-		Generator: Generator{
-			Reasons: []string{}, Wake: b.wake.stats(), Lag: b.lag.stats(), CPUSeconds: seconds(b.health.CPU), MaxRSS: b.maxRSS,
-			GCPauseP99: Millis(b.health.GCPauseP99), ClockStep: Millis(b.clockStep),
-		},
-		Hub: b.hub, Warnings: b.warnings(),
+		Generator: b.generator(),
+		Hub:       b.hub, Warnings: b.warnings(),
 	}
 }
 

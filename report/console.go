@@ -361,6 +361,9 @@ func (c *console) generator(g *Generator) {
 	if more := g.upkeep(); len(more) > 0 {
 		c.labelled("", more)
 	}
+	for i := range g.Parts {
+		c.labelled("", g.Parts[i].text(len(g.Parts)-1))
+	}
 }
 
 func (c *console) hub(h *Hub) {

@@ -30,11 +30,12 @@ type Live struct {
 
 	drawing atomic.Bool // a Feed takes what was when
 
-	mu     sync.Mutex // guards the fields below; taken a few times a second
-	wakes  LiveSeries
-	series detail                       // of generator and hub, while it is drawn
-	faults map[uint32]sample.Fault      // by index
-	over   map[uint32][]repetitionCurve // the last repetitions of each job whose book is closed, while it is drawn
+	mu       sync.Mutex // guards the fields below; taken a few times a second
+	wakes    LiveSeries
+	together together
+	series   detail                       // of generator and hub, while it is drawn
+	faults   map[uint32]sample.Fault      // by index
+	over     map[uint32][]repetitionCurve // the last repetitions of each job whose book is closed, while it is drawn
 }
 
 // liveStripes is a power of two: a few times the usual cores.
@@ -152,13 +153,16 @@ func (l *Live) addHealth(r *sample.Health) {
 	for _, w := range r.Wakes {
 		l.wakes.record(w.Delay)
 	}
-	if l.drawing.Load() {
-		l.series.addHealth(r)
+	all := l.together.add(r)
+	if all != nil && l.drawing.Load() {
+		l.series.addHealth(all)
 	}
 	l.mu.Unlock()
-	kept := *r
-	kept.Wakes = nil
-	l.health.Store(&kept)
+	if all != nil {
+		kept := *all
+		kept.Wakes = nil
+		l.health.Store(&kept)
+	}
 }
 
 func (s *liveStripe) add(job *RunJob, e *sample.Execution, drawn bool) {
@@ -260,7 +264,7 @@ type Snapshot struct {
 	Jobs     []LiveJob // by job and outcome, those that there are
 	Connects LiveSeries
 	Wakes    LiveSeries
-	Health   *sample.Health   // the generator's last account of itself, without its wakes; nil before the first
+	Health   *sample.Health   // the generator's last account of itself, all processes together, without its wakes; nil before the first
 	Hub      *sample.HubStats // the hub's; nil before the first
 }
 

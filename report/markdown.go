@@ -166,6 +166,12 @@ func (m *markdown) generator(g *Generator) {
 	if more := g.upkeep(); len(more) > 0 {
 		m.f("Generator: %s.\n\n", escape(strings.Join(more, "; ")))
 	}
+	for i := range g.Parts {
+		m.f("- %s\n", escape(strings.Join(g.Parts[i].text(len(g.Parts)-1), "; ")))
+	}
+	if len(g.Parts) > 0 {
+		m.f("\n")
+	}
 }
 
 func (m *markdown) warnings(s *Summary) {

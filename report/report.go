@@ -54,7 +54,7 @@ func Build(dir string) (*Report, error) {
 	s.Thresholds = b.evaluate(&s)
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
-	w := newWatch(b.windows(), b.connects, flown)
+	w := newWatch(b.windows(), b.connects, flown, len(run.Generators))
 	if _, err := eachRecord(dir, w.add); err != nil {
 		return nil, err
 	}

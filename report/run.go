@@ -30,6 +30,7 @@ type Run struct {
 	EndedAt       time.Time `json:"endedAt,omitzero"`  // absent while it runs, and after a crash
 	HostUse       *HostUse  `json:"hostUse,omitempty"` // absent until it has ended, and where the host does not tell
 	Groups        []Group   `json:"groups"`
+	Generators    []Part    `json:"generators,omitempty"` // child generators with the devices of each; absent where one process has all
 	Jobs          []RunJob  `json:"jobs"`
 	Thresholds    []string  `json:"thresholds"`
 	Warnings      []string  `json:"warnings,omitempty"`
@@ -86,6 +87,13 @@ type Group struct {
 	Name    string `json:"name"`
 	Devices int    `json:"devices"`
 	Driver  string `json:"driver,omitempty"` // the MQTT client under its devices; absent in runs of an older muster
+}
+
+// Part is what one of several generators had of the fleet: the devices from
+// index From up to To, which is not of it.
+type Part struct {
+	From int `json:"from"`
+	To   int `json:"to"`
 }
 
 // RunJob is a job as the scenario has it. Its place in Run.Jobs is the job

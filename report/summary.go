@@ -151,7 +151,9 @@ type Threshold struct {
 	Group      string   `json:"group,omitempty"` // of which group of the fleet; absent for all
 }
 
-// Generator is the load generator's account of itself.
+// Generator is the load generator's account of itself. Where child generators
+// share the devices, CPU and memory are sums over all processes, and every
+// latency is that of the process in which it was worst.
 type Generator struct {
 	Valid      bool     `json:"valid"`
 	Reasons    []string `json:"reasons"`
@@ -168,6 +170,8 @@ type Generator struct {
 	Ports       *Use         `json:"ports,omitempty"`       // local ports of devices' connections
 	Samples     *Samples     `json:"samples,omitempty"`
 	Calibration *Calibration `json:"calibration,omitempty"` // absent unless it was asked for
+
+	Parts []GeneratorPart `json:"parts,omitempty"` // the run's own process, then its child generators; absent where there are none
 }
 
 // Wake is what the generator's wake-ups say about one job.
@@ -176,6 +180,8 @@ type Wake struct {
 	P99   Millis `json:"p99"`
 	Max   Millis `json:"max"`
 	Limit Millis `json:"limit"` // above it the job's numbers are not the hub's
+
+	Generator int `json:"generator,omitempty"` // which of several generators this is of: the worst
 }
 
 // Hub is the hub's account of itself.

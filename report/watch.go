@@ -104,35 +104,41 @@ func (f *flights) lasted() time.Duration {
 	return all
 }
 
-// watch reads how the generator did while each job went on.
+// watch reads how the generators did while each job went on.
 type watch struct {
 	connects   flights // attempts to connect
-	connecting series
+	connecting []series
+	children   int // child generators; each has its wakes by itself, behind the run's own process
 	windows    []window
 	jobs       map[int]*watched
 	before     sample.Moment // of the health record before
 	step       time.Duration // its clock step
 }
 
-// watched is how the generator did during one job. Each wake weighs as much
+// watched is how the generators did during one job. Each wake weighs as much
 // as there were executions on their way: the idle minutes in which one slow
 // device is awaited do not make up for the second in which all were.
 type watched struct {
 	flights flights
-	count   int64 // wakes that weigh anything
-	wakes   series
+	by      []waking      // by generator
 	step    time.Duration // the largest step of the wall clock, either way
 }
 
-func newWatch(windows []window, connects flights, flown []flights) *watch {
+// waking are the wakes of one generator during a job.
+type waking struct {
+	count int64 // wakes that weigh anything
+	wakes series
+}
+
+func newWatch(windows []window, connects flights, flown []flights, children int) *watch {
 	connects.sort()
-	w := &watch{windows: windows, connects: connects, jobs: map[int]*watched{}}
+	w := &watch{windows: windows, connects: connects, connecting: make([]series, 1+children), children: children, jobs: map[int]*watched{}}
 	for i := range flown {
 		flown[i].sort()
 	}
 	for _, win := range windows {
 		if w.jobs[win.job] == nil {
-			w.jobs[win.job] = &watched{flights: flown[win.job]}
+			w.jobs[win.job] = &watched{flights: flown[win.job], by: make([]waking, 1+children)}
 		}
 	}
 	return w
@@ -140,12 +146,12 @@ func newWatch(windows []window, connects flights, flown []flights) *watch {
 
 func (w *watch) add(rec sample.Record) {
 	h, ok := rec.(*sample.Health)
-	if !ok {
+	if !ok || int(h.Generator) > w.children {
 		return
 	}
 	for _, wake := range h.Wakes {
 		if n := w.connects.at(wake.Sent); n > 0 {
-			w.connecting.recordTimes(wake.Delay, n)
+			w.connecting[h.Generator].recordTimes(wake.Delay, n)
 		}
 	}
 	for _, win := range w.windows {
@@ -154,12 +160,15 @@ func (w *watch) add(rec sample.Record) {
 			j.step = larger(j.step, larger(h.ClockStep, w.step))
 		}
 	}
-	w.before, w.step = h.At, h.ClockStep
+	if h.Generator == 0 { // one clock is all processes'
+		w.before, w.step = h.At, h.ClockStep
+	}
 	for _, j := range w.jobs {
+		of := &j.by[h.Generator]
 		for _, wake := range h.Wakes {
 			if n := j.flights.at(wake.Sent); n > 0 {
-				j.count++
-				j.wakes.recordTimes(wake.Delay, n)
+				of.count++
+				of.wakes.recordTimes(wake.Delay, n)
 			}
 		}
 	}
@@ -172,7 +181,7 @@ func (w *watch) judge(s *Summary) {
 	g := &s.Generator
 	for i := range s.Jobs {
 		if seen := w.jobs[i]; seen != nil {
-			if reason := seen.judge(&s.Jobs[i], s.Thresholds); reason != "" {
+			if reason := seen.judge(&s.Jobs[i], s.Thresholds, w.children); reason != "" {
 				g.Reasons = append(g.Reasons, reason)
 			}
 		}
@@ -187,21 +196,28 @@ func (w *watch) judge(s *Summary) {
 // judgeConnects warns where connect latencies are the generator's as well. A
 // ramp that saturates it spoils no job.
 func (w *watch) judgeConnects(s *Summary) {
-	wakes := w.connecting.stats()
+	var wakes *Stats
+	who := ""
+	for i := range w.connecting {
+		if of := w.connecting[i].stats(); of != nil && (wakes == nil || of.P99 > wakes.P99) {
+			wakes, who = of, whose(i, w.children)
+		}
+	}
 	if wakes == nil || s.Fleet.Connect == nil {
 		return
 	}
 	if limit := max(wakeFloor, s.Fleet.Connect.P99/wakePart); wakes.P99 > limit {
 		s.Warnings = append(s.Warnings, fmt.Sprintf(
-			"the generator was saturated while devices connected: wake p99 %s is above %s (%d %% of connect p99 %s); connect latencies hold its own waiting",
-			wakes.P99.String(), limit.String(), 100/wakePart, s.Fleet.Connect.P99.String()))
+			"%s was saturated while devices connected: wake p99 %s is above %s (%d %% of connect p99 %s); connect latencies hold its own waiting",
+			who, wakes.P99.String(), limit.String(), 100/wakePart, s.Fleet.Connect.P99.String()))
 	}
 }
 
 // judge notes in j how the generator did, and returns why the latencies that a
 // threshold reads of j cannot be trusted, or "". Where no threshold reads any,
 // a saturated generator is a warning: nothing that is judged depends on it.
-func (w *watched) judge(j *Job, thresholds []Threshold) string {
+// Of several generators the worst decides.
+func (w *watched) judge(j *Job, thresholds []Threshold, children int) string {
 	if w.step > stepLimit && j.onHubClock() {
 		j.warn("the wall clock stepped by %s: phases on the hub's clock are in doubt", Millis(w.step).String())
 	}
@@ -209,30 +225,37 @@ func (w *watched) judge(j *Job, thresholds []Threshold) string {
 		return "" // nothing of it went through the generator
 	}
 	limit, basis := wakeLimit(j, thresholds)
-	wakes := w.wakes.stats()
-	if wakes == nil {
-		return w.judgeUnwatched(j)
+	var wakes *Stats
+	for i := range w.by {
+		of := w.by[i].wakes.stats()
+		switch {
+		case of == nil:
+			return w.judgeUnwatched(j, whose(i, children))
+		case wakes == nil || of.P99 > wakes.P99:
+			wakes = of
+			j.Wake = &Wake{Count: w.by[i].count, P99: of.P99, Max: of.Max, Limit: limit, Generator: i}
+		}
 	}
-	j.Wake = &Wake{Count: w.count, P99: wakes.P99, Max: wakes.Max, Limit: limit}
+	who := whose(j.Wake.Generator, children)
 	switch {
 	case wakes.P99 <= limit:
 		return ""
 	case !readsPhase(thresholds, j.Name):
-		j.warn("the generator was saturated: wake p99 %s is above %s (%s); no threshold reads a latency of this job, so the verdict stands, but its latencies are not the hub's",
-			wakes.P99.String(), limit.String(), basis)
+		j.warn("%s was saturated: wake p99 %s is above %s (%s); no threshold reads a latency of this job, so the verdict stands, but its latencies are not the hub's",
+			who, wakes.P99.String(), limit.String(), basis)
 		return ""
 	}
-	return fmt.Sprintf("job %s: the generator was saturated: wake p99 %s is above %s (%s)", j.Name, wakes.P99.String(), limit.String(), basis)
+	return fmt.Sprintf("job %s: %s was saturated: wake p99 %s is above %s (%s)", j.Name, who, wakes.P99.String(), limit.String(), basis)
 }
 
 // judgeUnwatched judges a job in which there was no wake at all.
-func (w *watched) judgeUnwatched(j *Job) string {
+func (w *watched) judgeUnwatched(j *Job, who string) string {
 	lasted := w.flights.lasted()
 	if lasted < unwatchable {
-		j.warn("it lasted %s, too short to hold a wake of the generator", Millis(lasted).String())
+		j.warn("it lasted %s, too short to hold a wake of %s", Millis(lasted).String(), who)
 		return ""
 	}
-	return fmt.Sprintf("job %s: no wake of the generator in the %s that it lasted: nothing shows that it kept up", j.Name, Millis(lasted).String())
+	return fmt.Sprintf("job %s: no wake of %s in the %s that it lasted: nothing shows that it kept up", j.Name, who, Millis(lasted).String())
 }
 
 func (j *Job) onHubClock() bool {

@@ -72,6 +72,7 @@ func (p *repetition) expect() {
 		return
 	}
 	p.expecting, p.asked = true, p.s.opts.Clock.Now()
+	p.s.settle()
 	targets := &sample.Targets{Job: p.w.job, Repetition: p.w.number, ID: p.hubID(), Due: p.w.due}
 	if p.job.Device != "" {
 		if device, ok := p.s.opts.Fleet.Index(p.job.Device); ok {
@@ -125,6 +126,7 @@ func (p *repetition) apply(device uint32) {
 // how its execution ended, or that there was none; unnamed is how many targets
 // the hub counted beyond all that are known.
 func (p *repetition) close(verdict func(*slot) (sample.Outcome, bool), unnamed func(targeted int64) int64) {
+	p.s.settle()
 	p.s.shut(p.w)
 	var e sample.Execution
 	rec := &p.record

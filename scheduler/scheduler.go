@@ -33,7 +33,7 @@ const (
 type Options struct {
 	Clock   *sample.Clock // default: a new one
 	Samples Recorder      // default: nothing is recorded
-	Fleet   Fleet         // required; told of twin updates if it is an Applier
+	Fleet   Fleet         // required; told of twin updates if it is an Applier, waited for if it is a Settler
 	Service Service       // required by jobs via Hub; asked to cancel jobs if it is a Canceller
 	Direct  Caller        // required by jobs via Direct; asked for single devices if it is an Exister
 	Logger  *slog.Logger  // default: discards
@@ -226,6 +226,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-timer.C:
 		return true
+	}
+}
+
+// settle waits for what devices have to tell, where that takes its time.
+func (s *Scheduler) settle() {
+	if fleet, ok := s.opts.Fleet.(Settler); ok {
+		fleet.Settle()
 	}
 }
 

@@ -36,6 +36,10 @@ type Applier interface {
 	Apply(device uint32, tags, desired []byte)
 }
 
+// Settler is a Fleet whose word takes its time. Settle returns when all that its
+// devices had to tell before the call has been told.
+type Settler interface{ Settle() }
+
 // Service runs jobs on a hub. Retries of single requests are its own matter;
 // it gives up when ctx ends.
 type Service interface {

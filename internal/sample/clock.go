@@ -38,9 +38,11 @@ type Clock struct {
 // NewClock returns a clock whose epoch is now.
 func NewClock() *Clock {
 	// One nanosecond back, so that Now is never zero.
-	now := time.Now().Add(-time.Nanosecond)
-	return &Clock{epoch: now, wall: now.Round(0)}
+	return ClockSince(time.Now().Add(-time.Nanosecond))
 }
+
+// ClockSince returns a clock whose epoch was at a time of this process.
+func ClockSince(epoch time.Time) *Clock { return &Clock{epoch: epoch, wall: epoch.Round(0)} }
 
 // Epoch returns the wall time at which the clock began.
 func (c *Clock) Epoch() time.Time { return c.wall }

@@ -149,6 +149,7 @@ func (r *Health) fields(c *coder) {
 	c.int64(&r.Goroutines)
 	c.int64(&r.Descriptors)
 	c.duration(&r.ClockStep)
+	c.uint32(&r.Generator)
 }
 
 // wakes are a millisecond apart: each is coded by its distance from the last.

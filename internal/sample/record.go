@@ -180,7 +180,7 @@ type Wake struct {
 	Delay time.Duration
 }
 
-// Health is the generator's account of itself, once a second.
+// Health is a generator's account of itself, once a second.
 type Health struct {
 	At          Moment
 	Wakes       []Wake        // since the last record
@@ -192,6 +192,7 @@ type Health struct {
 	Goroutines  int64
 	Descriptors int64
 	ClockStep   time.Duration // wall clock against monotonic clock since the epoch
+	Generator   uint32        // whose account it is: 0 the run's own process, n its n-th child generator
 }
 
 // Recording is the Writer's account of itself, once a second and at the end.

@@ -50,7 +50,7 @@ func everyRecord() []sample.Record {
 		&sample.HubStats{At: 1, CPU: time.Second, RSS: 2, MaxRSS: 3, Connections: 4, SlowClosed: 5},
 		&sample.Health{
 			At: 3e9, Wakes: []sample.Wake{{Sent: 1e9, Delay: 30000}, {Sent: 1e9 + 1e6, Delay: 0}}, TimerLate: 1, CPU: 2, RSS: 3, MaxRSS: 4,
-			GCPauseP99: 5, Goroutines: 6, Descriptors: 7, ClockStep: -8,
+			GCPauseP99: 5, Goroutines: 6, Descriptors: 7, ClockStep: -8, Generator: 9,
 		},
 	}
 }

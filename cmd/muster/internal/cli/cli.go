@@ -95,7 +95,7 @@ scenario, 105 interrupted, 110 the run is invalid.`,
 	root.SetIn(stdio.In)
 	root.SetOut(stdio.Out)
 	root.SetErr(stdio.Err)
-	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newDoctor(stdio), newCapacity(stdio), newHub(stdio), newReport(stdio),
+	root.AddCommand(newRun(stdio), newValidate(stdio), newPlan(stdio), newDoctor(stdio), newCapacity(stdio), newHub(stdio), newGenerator(stdio), newReport(stdio),
 		newCompare(stdio), newGate(stdio), newDevice(stdio), newJob(stdio), newFleet(stdio), newSchema(stdio), newVersion(stdio))
 	addCompletion(root)
 	return root

@@ -137,22 +137,33 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(processes(ts)[args[0]].cmd.Process.Signal(signals[args[1]]))
 }
 
-// killChild kills the one child of a command: kill-child NAME
+// killChild kills a child of a command, its hub unless it is told which
+// subcommand: kill-child NAME [SUBCOMMAND]
 func killChild(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: kill-child NAME")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: kill-child NAME [SUBCOMMAND]")
 	}
+	which := append(args, "hub")[1]
 	parent := processes(ts)[args[0]].cmd.Process.Pid
 	var children []int
 	for pid, stat := range processTable(ts) {
-		if fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:]); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+		if fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:]); len(fields) > 1 && fields[1] == strconv.Itoa(parent) && subcommand(pid) == which {
 			children = append(children, pid)
 		}
 	}
-	if len(children) != 1 {
-		ts.Fatalf("%s has %d children, want its hub", args[0], len(children))
+	if len(children) == 0 {
+		ts.Fatalf("%s has no child that is a %s", args[0], which)
 	}
 	ts.Check(syscall.Kill(children[0], syscall.SIGKILL))
+}
+
+// subcommand returns the first argument of a process, "" if it has ended.
+func subcommand(pid int) string {
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	if fields := strings.Split(string(line), "\x00"); err == nil && len(fields) > 1 {
+		return fields[1]
+	}
+	return ""
 }
 
 // ends waits for a command, checks its exit status (-1 for a signal), and lets

@@ -19,19 +19,20 @@ import (
 )
 
 type runFlags struct {
-	out       string
-	set       []string
-	devices   int
-	seed      uint64
-	driver    string
-	progress  string
-	metrics   string
-	ui        string
-	uiStay    bool
-	drain     time.Duration
-	inProcess bool
-	calibrate bool
-	verbose   bool
+	out        string
+	set        []string
+	devices    int
+	seed       uint64
+	driver     string
+	progress   string
+	metrics    string
+	ui         string
+	uiStay     bool
+	drain      time.Duration
+	inProcess  bool
+	generators int
+	calibrate  bool
+	verbose    bool
 }
 
 func newRun(stdio Stdio) *cobra.Command {
@@ -64,6 +65,7 @@ If GITHUB_STEP_SUMMARY names a file, the summary is appended to it.`,
 	f.BoolVar(&flags.uiStay, "ui-stay", false, "keep serving the page, then the report, after the run until Ctrl-C")
 	f.DurationVar(&flags.drain, "drain", 10*time.Second, "how long an interrupted run waits for what it has begun")
 	f.BoolVar(&flags.inProcess, "in-process", false, "run the hub in this process, not as a child process (always so with transport: memory)")
+	f.IntVar(&flags.generators, "generators", 0, "child processes that share the devices, each with its own open files; 1 is none (default as many as the limit on open files asks for)")
 	f.BoolVar(&flags.calibrate, "calibrate", false, "measure first what the harness itself costs, which takes four seconds, and report it")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "log details too")
 	cmd.RunE = action(func(ctx context.Context, args []string) error {
@@ -98,6 +100,10 @@ func runScenario(ctx context.Context, file string, flags runFlags, set *pflag.Fl
 	}
 	if e := s.Target.Embedded; !flags.inProcess && e != nil && e.Transport != scenarios.Memory { // memory reaches no other process
 		opts.StartHub = startSelf(stdio.Err, flags.verbose)
+	}
+	opts.StartGenerator, opts.Generators = startGenerator(stdio.Err, flags.verbose), flags.generators
+	if err := flags.checkGenerators(s); err != nil {
+		return err
 	}
 	opts.Args = shownArgs(file, set)
 	work, interrupt := context.WithCancel(ctx)
@@ -187,6 +193,26 @@ func (f *runFlags) options(stdio Stdio) (*harness.Options, error) {
 		Logger: newLogger(stdio.Err, f.verbose),
 	}
 	return opts, nil
+}
+
+// checkGenerators checks --generators against what else was asked for.
+func (f *runFlags) checkGenerators(s *scenarios.Scenario) error {
+	e, why := s.Target.Embedded, ""
+	switch {
+	case f.generators < 0:
+		why = "must not be negative"
+	case f.generators > s.Devices():
+		why = fmt.Sprintf("the fleet has %d devices", s.Devices())
+	case f.generators < 2:
+	case e != nil && e.Transport == scenarios.Memory:
+		why = "transport memory reaches no other process"
+	case e != nil && f.inProcess:
+		why = "--in-process keeps all in this one"
+	}
+	if why != "" {
+		return withStatus(exitUsage, fmt.Errorf("--generators %d: %s", f.generators, why))
+	}
+	return nil
 }
 
 // shownArgs returns the arguments for run.json. The values of --set stay out:

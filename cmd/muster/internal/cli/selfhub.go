@@ -6,22 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"muster/harness"
 	"muster/iothub"
 )
 
-const (
-	hubStartTimeout = 10 * time.Second // a hub on loopback is up in a few milliseconds
-	hubStopTimeout  = 5 * time.Second
-)
+// hubStartTimeout is ample: a hub on loopback is up in a few milliseconds.
+const hubStartTimeout = 10 * time.Second
 
 // endpoints is what `muster hub --json` prints when it is ready.
 type endpoints struct {
@@ -34,19 +27,6 @@ type endpoints struct {
 	CAFile           string `json:"caFile,omitempty"`
 }
 
-// child is the hub as a process of its own: own descriptors, own garbage
-// collector, own account of CPU. It ends when its standard input does, so it
-// outlives neither this process's interrupt, nor its crash, nor its kill.
-// waiting has the one goroutine that waits for it; done is closed by it.
-type child struct {
-	cmd     *exec.Cmd
-	stdin   io.Closer
-	waiting sync.WaitGroup
-	done    chan struct{}
-	err     error // how it ended; read after done
-	once    sync.Once
-}
-
 // startSelf returns a function that starts this binary as `muster hub`.
 // What the hub logs goes to stderr.
 func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
@@ -57,13 +37,14 @@ func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 		}
 		cs, err := iothub.ParseConnectionString(ready.ConnectionString)
 		if err != nil {
-			c.stop()
+			_ = c.stop() // the error is why
 			return nil, fmt.Errorf("start the hub: %w", err)
 		}
 		return &harness.Hub{
 			ConnectionString: cs,
 			BaseURL:          "http://" + ready.HTTP,
 			Dial:             harness.DialTCP(ready.MQTT),
+			Addr:             ready.MQTT,
 			Done:             c.done,
 			Ended:            func() error { return c.err },
 			Stop:             c.stop,
@@ -72,37 +53,18 @@ func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 }
 
 func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, verbose bool) (*child, endpoints, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, endpoints{}, err
-	}
-	cmd := exec.Command(self, "hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
-		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose))
+	args := []string{"hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
+		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose)}
 	if opts.Tier != "" {
-		cmd.Args = append(cmd.Args, "--tier", string(opts.Tier), "--units", strconv.Itoa(opts.Units))
+		args = append(args, "--tier", string(opts.Tier), "--units", strconv.Itoa(opts.Units))
 	}
-	cmd.Env = withoutVariables(os.Environ(), "MUSTER_")
-	cmd.Stderr = stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the run, which then ends the hub
-	stdin, err := cmd.StdinPipe()
+	c, err := startProcess(args, stderr)
 	if err != nil {
 		return nil, endpoints{}, err
 	}
-	stdout, err := cmd.StdoutPipe()
+	ready, err := awaitReady(ctx, c.stdout)
 	if err != nil {
-		return nil, endpoints{}, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, endpoints{}, err
-	}
-	c := &child{cmd: cmd, stdin: stdin, done: make(chan struct{})}
-	ready, err := awaitReady(ctx, stdout)
-	c.waiting.Go(func() { // after awaitReady: Wait closes stdout
-		c.err = cmd.Wait()
-		close(c.done)
-	})
-	if err != nil {
-		c.stop()
+		_ = c.stop() // c.err says it too
 		if c.err != nil {
 			err = fmt.Errorf("%w (%w)", err, c.err)
 		}
@@ -129,28 +91,4 @@ func awaitReady(ctx context.Context, stdout io.ReadCloser) (endpoints, error) {
 		return endpoints{}, fmt.Errorf("it did not say where it serves: %w", err)
 	}
 	return ready, nil
-}
-
-// stop ends the child and waits for it: end of file first, then a kill.
-func (c *child) stop() error {
-	c.once.Do(func() { _ = c.stdin.Close() }) // fails only if the child is gone
-	timer := time.NewTimer(hubStopTimeout)
-	defer timer.Stop()
-	select {
-	case <-c.done:
-	case <-timer.C:
-		_ = c.cmd.Process.Kill() // fails only if the child is gone
-	}
-	c.waiting.Wait()
-	return c.err
-}
-
-func withoutVariables(environ []string, prefix string) []string {
-	var kept []string
-	for _, v := range environ {
-		if !strings.HasPrefix(v, prefix) {
-			kept = append(kept, v)
-		}
-	}
-	return kept
 }
