@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"muster/internal/quota"
 	"muster/scenarios"
@@ -98,7 +97,7 @@ func (b *bounder) files() {
 		b.file(most/2, 2, "hub and generator", "in this process") // both ends of every connection
 		return
 	case !isRemote(b.s):
-		b.file(most, 1, "hub", "in the embedded hub, which is one process however many generators there are,")
+		b.file(most, 1, "hub", "in the embedded hub, which is one process however many generators there are")
 	}
 	switch n := b.generators; {
 	case n == 1:
@@ -115,9 +114,9 @@ func (b *bounder) file(most int, each float64, process, where string) {
 	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spareDescriptors }
 	refusal := ""
 	if !slices.ContainsFunc(b.all, func(o Bound) bool { return o.refusal != "" && o.Devices <= most }) {
-		refusal = fmt.Sprintf("%d devices over tcp need %d open files %s and its limit is %d; "+
+		refusal = fmt.Sprintf("%d devices over tcp need %d open files %s, and its limit is %d; "+
 			"raise it (`%s` in this shell, or LimitNOFILE=%d in a systemd unit), use fewer devices (--devices %d)%s",
-			b.devices, needFor(b.devices), strings.TrimSuffix(where, ",")+",", limit, raiseDescriptors(needFor(b.devices)), needFor(b.devices), max(1, most), b.withoutSockets("descriptors"))
+			b.devices, needFor(b.devices), where, limit, raiseDescriptors(needFor(b.devices)), needFor(b.devices), max(1, most), b.withoutSockets("descriptors"))
 	}
 	b.add(most, Bound{
 		Limit: "open files of the " + process, Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", limit),

@@ -108,6 +108,9 @@ func (d *doctor) openFiles() {
 		return
 	}
 	found := fmt.Sprintf("%d needed, %d allowed (hard limit %d)", need, d.limits.Descriptors, d.hardDescriptors)
+	if n := d.needs.Generators; n > 1 {
+		found = fmt.Sprintf("%d needed in each of %d generators, %d allowed (hard limit %d)", need, n, d.limits.Descriptors, d.hardDescriptors)
+	}
 	fix := raiseDescriptors(need)
 	if d.mostDescriptors > 0 && need > d.mostDescriptors {
 		fix = fmt.Sprintf("sudo sysctl -w fs.nr_open=%d && %s", need, fix)

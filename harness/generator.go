@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"muster/fleet"
 	"muster/harness/wire"
 	"muster/internal/dialer"
+	"muster/internal/goheap"
 	"muster/internal/quota"
 	"muster/internal/sample"
 	"muster/internal/template"
@@ -67,6 +69,7 @@ type assignment struct {
 	HostName string
 	Groups   []assignedGroup
 	Connect  scenarios.Connect
+	Sources  []netip.Addr // that connections come from
 	Reach    reach
 	Secret   string `json:",omitempty"` // of the fleet of a hub that is not ours
 }
@@ -170,6 +173,7 @@ func newGenerator(order []byte, opts GeneratorOptions) (*generator, error) {
 // config returns the fleet of an assignment, but for those who watch it.
 func (a *assignment) config(opts GeneratorOptions) (fleet.Config, error) {
 	c := fleet.Config{Seed: a.Seed, HostName: a.HostName, Connect: connectOf(a.Connect), Part: &a.Part, Dial: opts.dial}
+	c.Connect.Sources = a.Sources
 	of := drivers()
 	for _, g := range a.Groups {
 		id, err := template.Parse(g.ID)
@@ -313,12 +317,14 @@ func (g *generator) simulate(ctx context.Context) error {
 	return errors.Join(err, outer.Wait())
 }
 
-// account tells how the devices are, and once that they are ready, until ctx ends.
+// account tells how the devices are, and once that they are ready, until ctx
+// ends. An error says that this process cannot keep to its GOMEMLIMIT.
 func (g *generator) account(ctx context.Context) error {
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()
 	ready := g.fleet.Ready()
-	for {
+	var heaps heaps
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -328,12 +334,18 @@ func (g *generator) account(ctx context.Context) error {
 			g.told.frame(wire.Ready, nil)
 		case <-tick.C:
 			g.tellStats()
+			if n%int(time.Second/observeEvery) != 0 {
+				continue
+			}
+			if now := goheap.Read(); heaps.note(now) {
+				return fmt.Errorf("starved of memory: it needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", now.Need>>20, now.Limit>>20)
+			}
 		}
 	}
 }
 
 func (g *generator) tellStats() {
-	stats, err := json.Marshal(g.fleet.Stats())
+	stats, err := json.Marshal(countsOf(g.fleet))
 	if err != nil {
 		panic("harness: counts that are no JSON: " + err.Error())
 	}

@@ -40,8 +40,9 @@ type Step struct {
 
 // Needs are what a run asks of the host.
 type Needs struct {
-	Descriptors    int   `json:"descriptors"`    // open files of the generator, and of the hub if that is a process of its own
-	Ports          int   `json:"ports"`          // local ports of the generator
+	Descriptors    int   `json:"descriptors"`    // open files of each generator, and of the hub if that is a process of its own
+	Generators     int   `json:"generators"`     // processes that share the devices
+	Ports          int   `json:"ports"`          // local ports of the generators
 	Sources        int   `json:"sources"`        // addresses that these are spread over; 0 = what the system chooses
 	GeneratorBytes int64 `json:"generatorBytes"` // resident
 	HubBytes       int64 `json:"hubBytes"`       // resident, of a hub that is a process of its own
@@ -218,7 +219,11 @@ func (p *planner) faults() {
 func (p *planner) needs(host Host) {
 	p.Needs.GeneratorBytes, p.Needs.HubBytes = needsMemory(p.s, p.Devices, false)
 	if !inMemory(p.s) {
-		p.Needs.Descriptors, p.Needs.Ports = p.Devices+spareDescriptors, p.Devices
+		p.Needs.Generators, p.Needs.Descriptors, p.Needs.Ports = 1, p.Devices+spareDescriptors, p.Devices
+		if isRemote(p.s) { // else the hub's limit comes first
+			n := GeneratorsFor(host.Limits, p.Devices)
+			p.Needs.Generators, p.Needs.Descriptors = n, (p.Devices+n-1)/n+spareDescriptors
+		}
 		p.Needs.Sources = len(sourcesOf(p.s, host.Ports).addrs)
 	}
 	p.Bounds = Bounds(p.s, host, false)

@@ -185,7 +185,7 @@ func TestPlanRefuses(t *testing.T) {
 
 func TestPlanNeeds(t *testing.T) {
 	p := makePlan(t, harness.Host{}, planned, "fleet.doors.devices=10000")
-	want := harness.Needs{Descriptors: 10_200, Ports: 10_000, GeneratorBytes: 20<<20 + 10_000*43<<10, HubBytes: 20<<20 + 10_000*11<<10}
+	want := harness.Needs{Descriptors: 10_200, Generators: 1, Ports: 10_000, GeneratorBytes: 20<<20 + 10_000*43<<10, HubBytes: 20<<20 + 10_000*11<<10}
 	if p.Needs != want || p.Lacking != nil {
 		t.Errorf("needs %+v, lacking %v; want %+v", p.Needs, p.Lacking, want)
 	}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"muster/fleet"
@@ -29,7 +30,13 @@ type devices interface {
 	Run(ctx context.Context) error
 	// Ready is closed when each device's first connect is decided.
 	Ready() <-chan struct{}
+	standing
+}
+
+// standing is how the devices of a fleet are, as fleet.Fleet has it.
+type standing interface {
 	Stats() fleet.Stats
+	Short() (devices int, err error)
 }
 
 // StartGenerator starts a process that calls Generate.
@@ -83,7 +90,7 @@ type part struct {
 	stopping atomic.Bool   // it is to end
 	hello    chan struct{} // closed when it has made its devices
 	over     chan struct{} // closed when it tells nothing any more
-	stats    atomic.Pointer[fleet.Stats]
+	counts   atomic.Pointer[counts]
 
 	mu      sync.Mutex               // guards settles; never held across a write
 	settles map[uint64]chan struct{} // those that the generator has not answered yet
@@ -215,14 +222,60 @@ func (sp *split) collect() {
 func (sp *split) Stats() fleet.Stats {
 	var sum fleet.Stats
 	for _, p := range sp.parts {
-		if of := p.stats.Load(); of != nil {
-			sum.Add(of)
+		if of := p.counts.Load(); of != nil {
+			sum.Add(&of.Stats)
 		} else {
 			sum.Add(&fleet.Stats{Devices: p.To - p.From, Idle: int64(p.To - p.From)})
 		}
 	}
 	return sum
 }
+
+// Short implements devices. The error is of the generator with the most devices
+// that lack something.
+func (sp *split) Short() (devices int, err error) {
+	most := 0
+	for _, p := range sp.parts {
+		of := p.counts.Load()
+		if of == nil || of.Short == 0 {
+			continue
+		}
+		devices += of.Short
+		if of.Short > most {
+			most, err = of.Short, of.shortage()
+		}
+	}
+	return devices, err
+}
+
+// counts are what a generator tells of its devices, some times a second.
+type counts struct {
+	fleet.Stats
+	Short   int           `json:",omitempty"` // see fleet.Fleet.Short
+	Number  syscall.Errno `json:",omitempty"` // of the newest such error
+	Because string        `json:",omitempty"` // its words
+}
+
+func countsOf(f *fleet.Fleet) counts {
+	c := counts{Stats: f.Stats()}
+	var err error
+	if c.Short, err = f.Short(); err != nil {
+		errors.As(err, &c.Number)
+		c.Because = unwrapped(err).Error()
+	}
+	return c
+}
+
+// shortage is an error of another process.
+type shortage struct {
+	text   string
+	number syscall.Errno
+}
+
+func (e *shortage) Error() string { return e.text }
+func (e *shortage) Unwrap() error { return e.number }
+
+func (c *counts) shortage() error { return &shortage{c.Because, c.Number} }
 
 // gone reports whether the generator tells nothing any more.
 func (p *part) gone() bool {
@@ -279,9 +332,9 @@ func (p *part) follow(frames *wire.Reader) error {
 		case wire.Events:
 			err = p.events.Decode(payload, p.happened)
 		case wire.Stats:
-			stats := new(fleet.Stats)
-			err = json.Unmarshal(payload, stats)
-			p.stats.Store(stats)
+			now := new(counts)
+			err = json.Unmarshal(payload, now)
+			p.counts.Store(now)
 		case wire.Health:
 			err = p.fares(payload)
 		case wire.Ready:
@@ -430,7 +483,7 @@ func (r *run) assign(at fleet.Part) ([]byte, error) {
 	s := r.scenario
 	a := assignment{
 		Version: wire.Version, Part: at, Epoch: epoch, Seed: s.Seed, HostName: r.hub.ConnectionString.HostName,
-		Connect: s.Connect, Reach: reach{Addr: r.hub.Addr},
+		Connect: s.Connect, Sources: r.sources.addrs, Reach: reach{Addr: r.hub.Addr},
 	}
 	for _, g := range s.Fleet {
 		group := assignedGroup{

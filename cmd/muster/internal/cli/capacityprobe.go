@@ -39,6 +39,7 @@ func (p *prober) probe(ctx context.Context, n, value int) (capacity.Probe, error
 	if s.Target.Embedded != nil && !p.inside(s) {
 		opts.StartHub = startSelf(p.stdio.Err, p.flags.run.verbose)
 	}
+	opts.StartGenerator = startGenerator(p.stdio.Err, p.flags.run.verbose)
 	begun := time.Now()
 	result, err := harness.Run(ctx, s, &opts)
 	switch {

@@ -97,6 +97,10 @@ func printNeeds(w io.Writer, n harness.Needs) {
 	if n.Sources > 0 {
 		ports += fmt.Sprintf(" of %d source addresses", n.Sources)
 	}
+	if n.Generators > 1 {
+		fmt.Fprintf(w, "needs %d generators with %d open files each, %s and about %d MiB of memory\n", n.Generators, n.Descriptors, ports, mebibytes(n.GeneratorBytes))
+		return
+	}
 	if n.HubBytes == 0 {
 		fmt.Fprintf(w, "needs %d open files, %s and about %d MiB of memory\n", n.Descriptors, ports, mebibytes(n.GeneratorBytes))
 		return
