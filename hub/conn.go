@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"muster/internal/mqtt"
@@ -71,14 +72,15 @@ func (e ending) String() string { return endingNames[e] }
 
 // conn is one MQTT connection. Its reader goroutine (serve, owned by Hub.tasks) is the only one that reads, that moves
 // deadlines forward and that closes nc; everybody else ends the connection by calling end. Writers append to pending;
-// a flusher goroutine (owned by flushers, joined by serve) exists only while there is something to write.
+// whoever flushes it is counted by flushers, for which serve waits.
 type conn struct {
 	hub *Hub
 	nc  net.Conn
 	in  io.Reader // nc, or the WebSocket on it; deadlines pass unseen
 	out writer    // nc, or the WebSocket on it
 	rd  *mqtt.Reader
-	dev *device // nil before CONNECT was accepted
+	raw syscall.RawConn // of nc; nil if packets are not written on a bare socket
+	dev *device         // nil before CONNECT was accepted
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
@@ -94,7 +96,7 @@ type conn struct {
 	unkept atomic.Int32  // packets that wait for the store
 
 	mu       sync.Mutex // guards the fields below; never held across a write
-	pending  []byte     // to be written
+	pending  *packets   // to be written; nil: none
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
 	since    time.Time // when the write of the chunk under way began; zero if there is none
@@ -113,6 +115,7 @@ type writer interface {
 func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
 	c.in, c.rd = patient{c}, mqtt.NewReader(c, maxPacket)
+	c.raw = rawOf(nc)
 	return c
 }
 
@@ -314,12 +317,14 @@ func (c *conn) send(appendPacket func([]byte) []byte) {
 		c.closed, c.pending = true, nil
 		c.end(endSlow)
 	default:
-		before := len(c.pending)
-		c.pending = appendPacket(c.pending)
-		c.unsent += len(c.pending) - before
+		if c.pending == nil {
+			c.pending = packetBuffers.Get().(*packets)
+		}
+		before := len(c.pending.bytes)
+		c.pending.bytes = appendPacket(c.pending.bytes)
+		c.unsent += len(c.pending.bytes) - before
 		if !c.flushing && c.unsent > 0 {
-			c.flushing = true
-			c.flushers.Go(c.flush)
+			c.flushLocked()
 		}
 	}
 	c.mu.Unlock()
@@ -336,65 +341,6 @@ func (c *conn) room() bool {
 	defer c.mu.Unlock()
 	c.wanted = !c.closed && (c.unsent > crowded || c.granting > 0)
 	return !c.wanted
-}
-
-// flush writes what is pending until nothing is.
-func (c *conn) flush() {
-	for {
-		c.mu.Lock()
-		out := c.pending
-		c.pending = nil
-		if len(out) == 0 || c.closed {
-			c.flushing = false
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		c.flushAll(out)
-	}
-}
-
-// flushAll writes chunk by chunk, as long as the connection is good.
-func (c *conn) flushAll(out []byte) {
-	for next := true; next && len(out) > 0; {
-		n := min(len(out), chunk)
-		c.mu.Lock()
-		c.since = time.Now()
-		c.mu.Unlock()
-		err := c.write(out[:n])
-		out = out[n:]
-		c.mu.Lock()
-		c.since = time.Time{}
-		c.unsent -= n
-		if err != nil {
-			c.closed, c.pending = true, nil
-		}
-		next = !c.closed
-		drained := next && c.wanted && c.unsent <= crowded
-		if drained {
-			c.wanted = false
-		}
-		c.mu.Unlock()
-		switch {
-		case drained:
-			c.dev.drained(c)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.end(endSlow)
-		case err != nil:
-			c.end(endPeer)
-		}
-	}
-}
-
-func (c *conn) write(out []byte) error {
-	if err := c.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if c.reason.Load() != uint32(endNone) { // as in waitUntil
-		return net.ErrClosed
-	}
-	_, err := c.out.Write(out)
-	return err
 }
 
 // handle acts on one packet; an error ends the connection.

@@ -85,6 +85,7 @@ type Hub struct {
 	jobs      *jobs
 	blobs     blobs
 	timers    *timers
+	flushers  *flushers
 	pacer     pacer
 	gate      gate
 	throttle  *throttle // nil without a tier
@@ -122,6 +123,7 @@ func New(opts *Options) *Hub {
 		throttle: newThrottle(o.Tier, o.Units),
 		store:    o.Store,
 		timers:   newTimers(),
+		flushers: newFlushers(),
 		pacer:    pacer{perSecond: o.JobRate},
 		closers:  make(map[closer]struct{}),
 		conns:    make(map[*conn]struct{}),
@@ -341,6 +343,7 @@ func (h *Hub) Close() error {
 		c.end(endClosed)
 	}
 	h.tasks.Wait()
+	h.flushers.workers.Wait()
 	if h.store != nil {
 		errs = append(errs, h.store.Close())
 	}
