@@ -117,3 +117,12 @@ func DeviceSize() (size, line uintptr) {
 	var d device
 	return unsafe.Sizeof(d), unsafe.Offsetof(d.id) + unsafe.Sizeof(d.id)
 }
+
+// RowTimes returns how the rows of one page show these times, which are in ns since 1970.
+func RowTimes(all ...int64) (shown []string) {
+	var times timeText
+	for _, ns := range all {
+		shown = append(shown, string(times.append(nil, ns)))
+	}
+	return shown
+}
