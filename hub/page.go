@@ -114,8 +114,9 @@ func (p *page) room(at cursor) bool {
 		return true
 	}
 	if !p.done() {
-		at.given = p.start.given + uint64(p.items)
-		p.next = &at
+		next := at // a copy, as only a full page lets it escape
+		next.given = p.start.given + uint64(p.items)
+		p.next = &next
 	}
 	return false
 }
