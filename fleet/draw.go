@@ -73,7 +73,8 @@ func (l Latency) draw(d draw) time.Duration {
 	if l.Kind != Lognormal || l.Median <= 0 {
 		return l.Median
 	}
-	ns := float64(l.Median) * math.Exp(l.Sigma*d.normal())
+	tail := d // a copy, as only what follows makes it escape
+	ns := float64(l.Median) * math.Exp(l.Sigma*tail.normal())
 	if ns >= float64(maxLatency) { // also where the product is infinite
 		return maxLatency
 	}

@@ -77,7 +77,8 @@ func (s Session) GoString() string { return s.String() }
 type Conn interface {
 	// Publish sends a message. It returns once the message was written (QoS 0)
 	// or acknowledged (QoS 1), or with an error when that cannot happen any more,
-	// ctx ended or AckTimeout is over. The payload must not be changed afterwards.
+	// ctx ended or AckTimeout is over. The topic is lent: its text is not kept. The
+	// payload must not be changed afterwards.
 	Publish(ctx context.Context, topic string, payload []byte, qos byte) error
 	// Subscribe asks for all filters at QoS 0 in one packet and returns once all
 	// were granted, or with an error as Publish does.

@@ -54,6 +54,13 @@ func (f *Fleet) id(device uint32) string {
 	return g.ID.Text(vars)
 }
 
+// has reports whether a device has that id.
+func (f *Fleet) has(device uint32, id string) bool {
+	var space [64]byte // most ids are shorter
+	g, vars := f.group(device)
+	return string(g.ID.AppendText(space[:0], vars)) == id
+}
+
 func (f *Fleet) key(device uint32, id string) iothub.Key {
 	if f.cfg.DeviceKey != nil {
 		return f.cfg.DeviceKey(int(device), id)
@@ -110,7 +117,7 @@ func (t idTable) slot(f *Fleet, id string) *uint32 {
 	mask := uint64(len(t.slots) - 1)
 	for at := maphash.String(t.seed, id) & mask; ; at = (at + 1) & mask {
 		slot := &t.slots[at]
-		if *slot == 0 || f.id(*slot-1) == id {
+		if *slot == 0 || f.has(*slot-1, id) {
 			return slot
 		}
 	}

@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"strings"
+	"sync"
+	"unsafe"
 
 	"muster/internal/sample"
 	"muster/iothub"
@@ -42,13 +44,23 @@ func (s *session) call(t iothub.Topic, payload []byte, at sample.Moment) {
 	}
 }
 
+// topic is where the topic of an answer is written: a text of its own would be
+// all that an answer allocates. Drivers do not keep topics.
+type topic struct{ text []byte }
+
+// topics is a cache of memory without content.
+var topics = sync.Pool{New: func() any { return new(topic) }}
+
 // answer writes a method's reply and reports whether it could. The payload is
 // shared by all devices.
 func (s *session) answer(rid string, ticket uint64, status int, payload []byte) bool {
 	if payload == nil {
 		payload = emptyPayload
 	}
-	if err := s.link.Publish(s.ctx, iothub.MethodResponseTopic(status, rid), payload, 0); err != nil {
+	t := topics.Get().(*topic)
+	defer topics.Put(t)
+	t.text = iothub.AppendMethodResponseTopic(t.text[:0], status, rid)
+	if err := s.link.Publish(s.ctx, unsafe.String(unsafe.SliceData(t.text), len(t.text)), payload, 0); err != nil {
 		s.fleet.counts.unsent.Add(1)
 		return false
 	}

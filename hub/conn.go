@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"muster/internal/mqtt"
@@ -72,14 +73,15 @@ func (e ending) String() string { return endingNames[e] }
 // conn is one MQTT connection. Its reader is the only one that reads, that moves deadlines forward and that closes nc;
 // everybody else ends the connection by calling end. The reader is a goroutine of its own (serve, owned by Hub.tasks), or,
 // from CONNECT on if nc tells when there is something to read, whichever of the hub's readers has it. Writers append to pending;
-// a flusher goroutine (owned by flushers, joined by finish) exists only while there is something to write.
+// whoever flushes it is counted by flushers, for which finish waits.
 type conn struct {
 	hub *Hub
 	nc  net.Conn
-	in  io.Reader    // nc, or the WebSocket on it; deadlines pass unseen
-	out writer       // nc, or the WebSocket on it
-	rd  *mqtt.Reader // nil while nobody reads
-	dev *device      // nil before CONNECT was accepted
+	in  io.Reader       // nc, or the WebSocket on it; deadlines pass unseen
+	out writer          // nc, or the WebSocket on it
+	rd  *mqtt.Reader    // nil while nobody reads
+	raw syscall.RawConn // of nc; nil if packets are not written on a bare socket
+	dev *device         // nil before CONNECT was accepted
 
 	nt    telling       // nc, if it tells; nil: a goroutine waits in its Read
 	told  atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
@@ -100,7 +102,7 @@ type conn struct {
 	unkept atomic.Int32  // packets that wait for the store
 
 	mu       sync.Mutex // guards the fields below; never held across a write
-	pending  []byte     // to be written
+	pending  *packets   // to be written; nil: none
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
 	since    time.Time // when the write of the chunk under way began; zero if there is none
@@ -120,6 +122,7 @@ func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
 	c.in, c.rd = patient{c}, takeCodec(c)
 	c.told.Store(1) // until it is polled, its reader has it
+	c.raw = rawOf(nc)
 	return c
 }
 
@@ -372,12 +375,14 @@ func (c *conn) send(appendPacket func([]byte) []byte) {
 		c.closed, c.pending = true, nil
 		c.end(endSlow)
 	default:
-		before := len(c.pending)
-		c.pending = appendPacket(c.pending)
-		c.unsent += len(c.pending) - before
+		if c.pending == nil {
+			c.pending = packetBuffers.Get().(*packets)
+		}
+		before := len(c.pending.bytes)
+		c.pending.bytes = appendPacket(c.pending.bytes)
+		c.unsent += len(c.pending.bytes) - before
 		if !c.flushing && c.unsent > 0 {
-			c.flushing = true
-			c.flushers.Go(c.flush)
+			c.flushLocked()
 		}
 	}
 	c.mu.Unlock()
@@ -394,65 +399,6 @@ func (c *conn) room() bool {
 	defer c.mu.Unlock()
 	c.wanted = !c.closed && (c.unsent > crowded || c.granting > 0)
 	return !c.wanted
-}
-
-// flush writes what is pending until nothing is.
-func (c *conn) flush() {
-	for {
-		c.mu.Lock()
-		out := c.pending
-		c.pending = nil
-		if len(out) == 0 || c.closed {
-			c.flushing = false
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		c.flushAll(out)
-	}
-}
-
-// flushAll writes chunk by chunk, as long as the connection is good.
-func (c *conn) flushAll(out []byte) {
-	for next := true; next && len(out) > 0; {
-		n := min(len(out), chunk)
-		c.mu.Lock()
-		c.since = time.Now()
-		c.mu.Unlock()
-		err := c.write(out[:n])
-		out = out[n:]
-		c.mu.Lock()
-		c.since = time.Time{}
-		c.unsent -= n
-		if err != nil {
-			c.closed, c.pending = true, nil
-		}
-		next = !c.closed
-		drained := next && c.wanted && c.unsent <= crowded
-		if drained {
-			c.wanted = false
-		}
-		c.mu.Unlock()
-		switch {
-		case drained:
-			c.dev.drained(c)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.end(endSlow)
-		case err != nil:
-			c.end(endPeer)
-		}
-	}
-}
-
-func (c *conn) write(out []byte) error {
-	if err := c.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if c.reason.Load() != uint32(endNone) { // as in waitUntil
-		return net.ErrClosed
-	}
-	_, err := c.out.Write(out)
-	return err
 }
 
 // handle acts on one packet; an error ends the connection.

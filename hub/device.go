@@ -48,9 +48,11 @@ type device struct {
 	desired  section
 	reported section
 
-	pending []*call    // sent, unanswered
-	waiting []*call    // for the device to connect and subscribe, or for room on its connection
+	pending callList   // sent, unanswered
+	waiting callList   // for the device to connect and subscribe, or for room on its connection
 	modules *[]*device // in order of registration; nil = none
+
+	_ [32]byte // the next device begins with a cache line of its own
 }
 
 // identity is what the registry keeps about a device beside its twin.

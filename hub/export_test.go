@@ -130,3 +130,12 @@ func JobStarted(h *Hub, id string) time.Time {
 func RowToken(h *Hub, id, sql string, row int) string {
 	return cursor{seq: h.jobs.find(id).seq, row: uint64(row)}.token(sql)
 }
+
+// RowTimes returns how the rows of one page show these times, which are in ns since 1970.
+func RowTimes(all ...int64) (shown []string) {
+	var times timeText
+	for _, ns := range all {
+		shown = append(shown, string(times.append(nil, ns)))
+	}
+	return shown
+}

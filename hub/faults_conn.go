@@ -239,7 +239,7 @@ func (fs *faults) restart(in *injected, spared net.Conn) {
 	}
 	for _, d := range h.registry.after(0) {
 		d.mu.Lock()
-		for _, c := range d.pending {
+		for c := range d.pending.all() {
 			c.rid = lostRequest
 		}
 		d.mu.Unlock()

@@ -87,6 +87,7 @@ type Hub struct {
 	blobs     blobs
 	timers    *timers
 	readers   readers
+	flushers  *flushers
 	pacer     pacer
 	gate      gate
 	throttle  *throttle // nil without a tier
@@ -124,6 +125,7 @@ func New(opts *Options) *Hub {
 		throttle: newThrottle(o.Tier, o.Units),
 		store:    o.Store,
 		timers:   newTimers(),
+		flushers: newFlushers(),
 		pacer:    pacer{perSecond: o.JobRate},
 		closers:  make(map[closer]struct{}),
 		conns:    make(map[*conn]struct{}),
@@ -349,6 +351,7 @@ func (h *Hub) Close() error {
 	}
 	h.tasks.Wait()
 	h.readers.close()
+	h.flushers.workers.Wait()
 	if h.store != nil {
 		errs = append(errs, h.store.Close())
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -146,8 +147,8 @@ func (h *Hub) remove(d *device, etag string) *iothub.Error {
 	h.registry.index.changed(d, d.tags, nil)
 	h.registry.tally.count(d, -1)
 	h.store.dropDevice(d)
-	c, calls := d.conn, append(d.pending, d.waiting...)
-	d.pending, d.waiting, d.inbox = nil, nil, nil
+	c, calls := d.conn, slices.AppendSeq(slices.Collect(d.pending.all()), d.waiting.all())
+	d.pending, d.waiting, d.inbox = callList{}, callList{}, nil
 	for _, call := range calls {
 		call.state = callDone
 	}

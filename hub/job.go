@@ -102,7 +102,7 @@ func (j *job) sharedLocked(r callResult) (o outcome) {
 	}
 	if last := j.last.answer; r.payload != nil {
 		if last == nil || last.status != r.status || !bytes.Equal(last.payload, r.payload) {
-			j.last.answer = &answer{r.status, r.payload}
+			j.last.answer = &answer{r.status, bytes.Clone(r.payload)}
 		}
 		o.answer = j.last.answer
 	}

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -542,4 +543,19 @@ func TestJobHistory(t *testing.T) {
 		schedule(t, s, "new", methodJob("*", 0, 60))
 		schedule(t, s, "old", methodJob("*", 0, 60))
 	})
+}
+
+// TestRowTimes wants the times of rows as encoding/json writes an iothub.Time.
+func TestRowTimes(t *testing.T) {
+	at := time.Date(2026, 3, 1, 23, 59, 59, 0, time.UTC).UnixNano()
+	all := []int64{0, 1, 99, 100, at, at, at + 123_456_700, at + 999_999_999, at + 1e9, at + 1e9 + 50, at - 1, 1e9 - 1, 1e9, 0, at}
+	for i, got := range hub.RowTimes(all...) {
+		want := iothub.Time{}
+		if all[i] != 0 {
+			want.Time = time.Unix(0, all[i])
+		}
+		if text, err := json.Marshal(want); err != nil || got != string(text) {
+			t.Errorf("a row shows %d ns as %s, want %s, %v", all[i], got, text, err)
+		}
+	}
 }

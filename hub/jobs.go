@@ -107,8 +107,10 @@ func (j *job) chunk(from int, into []row) []row {
 
 // jobRow is a row of "devices.jobs".
 type jobRow struct {
-	job *job
-	row *row // a copy
+	job     *job
+	row     *row  // a copy
+	created int64 // when the job made its rows
+	times   timeText
 }
 
 // Value returns the attribute of that path, the same as append shows.
@@ -130,7 +132,7 @@ func (r *jobRow) Value(path []string) query.Value {
 	case "endTimeUtc":
 		return timeValue(r.row.end)
 	case "createdDateTimeUtc", "createdTimeUtc":
-		return timeValue(r.job.rowsCreated())
+		return timeValue(r.created)
 	case "lastUpdatedDateTimeUtc":
 		return timeValue(r.updated())
 	}
@@ -151,7 +153,7 @@ func (j *job) rowsCreated() int64 {
 	return j.started.UnixNano()
 }
 
-func (r *jobRow) updated() int64 { return max(r.job.rowsCreated(), r.row.start, r.row.end) }
+func (r *jobRow) updated() int64 { return max(r.created, r.row.start, r.row.end) }
 
 // append appends the row as JSON.
 func (r *jobRow) append(dst []byte) []byte {
@@ -162,10 +164,10 @@ func (r *jobRow) append(dst []byte) []byte {
 	dst = append(append(dst, `","jobId":"`...), r.job.spec.id...)
 	dst = append(append(dst, `","jobType":"`...), r.job.spec.kind...)
 	dst = append(append(dst, `","status":"`...), rowStatusNames[r.row.status]...)
-	dst = appendNanos(append(dst, `","startTimeUtc":`...), r.row.start)
-	dst = appendNanos(append(dst, `,"endTimeUtc":`...), r.row.end)
-	dst = appendNanos(append(dst, `,"createdDateTimeUtc":`...), r.job.rowsCreated())
-	dst = appendNanos(append(dst, `,"lastUpdatedDateTimeUtc":`...), r.updated())
+	dst = r.times.append(append(dst, `","startTimeUtc":`...), r.row.start)
+	dst = r.times.append(append(dst, `,"endTimeUtc":`...), r.row.end)
+	dst = r.times.append(append(dst, `,"createdDateTimeUtc":`...), r.created)
+	dst = r.times.append(append(dst, `,"lastUpdatedDateTimeUtc":`...), r.updated())
 	switch {
 	case r.row.status == rowFailed:
 		dst = append(append(dst, `,"error":{"code":"`...), r.row.err.Name...)

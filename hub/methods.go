@@ -1,9 +1,8 @@
 package hub
 
 import (
-	"bytes"
 	"encoding/json"
-	"slices"
+	"iter"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -42,6 +41,7 @@ type call struct {
 
 	rid   uint32    // guarded by dev.mu
 	state callState // guarded by dev.mu
+	next  *call     // in its device's list; guarded by dev.mu
 }
 
 type callState uint8
@@ -54,7 +54,53 @@ const (
 	callDone
 )
 
-// sink takes a call's result. It must not block.
+// callList is calls of one device in the order in which they came: few, and none most of the time.
+type callList struct{ first *call }
+
+func (l *callList) all() iter.Seq[*call] {
+	return func(yield func(*call) bool) {
+		for c := l.first; c != nil && yield(c); {
+			c = c.next
+		}
+	}
+}
+
+func (l *callList) len() (n int) {
+	for range l.all() {
+		n++
+	}
+	return n
+}
+
+func (l *callList) add(c *call) {
+	at := &l.first
+	for *at != nil {
+		at = &(*at).next
+	}
+	*at = c
+}
+
+func (l *callList) remove(c *call) {
+	at := &l.first
+	for *at != nil && *at != c {
+		at = &(*at).next
+	}
+	if *at == c {
+		*at, c.next = c.next, nil
+	}
+}
+
+// find returns the call of that request id, or nil.
+func (l *callList) find(rid uint32) *call {
+	for c := range l.all() {
+		if c.rid == rid {
+			return c
+		}
+	}
+	return nil
+}
+
+// sink takes a call's result, whose payload it must copy to keep it. It must not block.
 type sink interface {
 	finished(c *call, r callResult)
 }
@@ -77,7 +123,7 @@ func (h *Hub) invoke(c *call) *iothub.Error {
 		return nil
 	case d.gone.Load():
 		return d.notFound()
-	case len(d.pending)+len(d.waiting) >= maxInflight:
+	case d.pending.len()+d.waiting.len() >= maxInflight:
 		return errTooManyMethods()
 	case d.reachableLocked() && d.conn.room():
 		c.dispatchLocked(now)
@@ -94,7 +140,7 @@ func (h *Hub) invoke(c *call) *iothub.Error {
 // waitLocked lets the call wait for its device until a time.
 func (c *call) waitLocked(state callState, until time.Time) {
 	c.state = state
-	c.dev.waiting = append(c.dev.waiting, c)
+	c.dev.waiting.add(c)
 	c.hub.timers.arm(&c.deadline, until, c)
 }
 
@@ -103,7 +149,7 @@ func (c *call) dispatchLocked(now time.Time) {
 	d := c.dev
 	d.rid++
 	c.rid, c.state = d.rid, callPending
-	d.pending = append(d.pending, c)
+	d.pending.add(c)
 	c.hub.timers.arm(&c.deadline, now.Add(c.req.response), c)
 	c.hub.counters.methodRequests.Add(1)
 	d.conn.publishMethod(c.req, c.rid)
@@ -111,13 +157,12 @@ func (c *call) dispatchLocked(now time.Time) {
 
 // releaseLocked sends what waited for the device to be reachable, if it is, and as much as the connection has room for.
 func (d *device) releaseLocked() {
-	if len(d.waiting) == 0 {
+	if d.waiting.first == nil {
 		return
 	}
 	now := time.Now()
-	for len(d.waiting) > 0 && d.reachableLocked() && d.conn.room() {
-		c := d.waiting[0]
-		d.waiting = removeCall(d.waiting, 0)
+	for c := d.waiting.first; c != nil && d.reachableLocked() && d.conn.room(); c = d.waiting.first {
+		d.waiting.remove(c)
 		c.dispatchLocked(now)
 	}
 }
@@ -151,27 +196,16 @@ func (c *call) expired(now time.Time) {
 
 // takeLocked takes the call out of its device's list; it reports false if it is in none.
 func (c *call) takeLocked() bool {
-	var list *[]*call
 	switch c.state {
 	case callWaiting, callQueued:
-		list = &c.dev.waiting
+		c.dev.waiting.remove(c)
 	case callPending:
-		list = &c.dev.pending
+		c.dev.pending.remove(c)
 	default:
 		return false
 	}
-	if i := slices.Index(*list, c); i >= 0 {
-		*list = removeCall(*list, i)
-	}
 	c.state = callDone
 	return true
-}
-
-func removeCall(list []*call, i int) []*call {
-	if len(list) == 1 {
-		return nil // most devices have one call at a time, and none most of the time
-	}
-	return slices.Delete(list, i, i+1)
 }
 
 // abandon ends a call whose result nobody wants any more; its sink is not told, unless it has been.
@@ -191,13 +225,12 @@ func (h *Hub) answer(d *device, requestID string, status int, payload []byte) {
 		return
 	}
 	d.mu.Lock()
-	i := slices.IndexFunc(d.pending, func(c *call) bool { return c.rid == uint32(rid) })
-	if i < 0 {
+	c := d.pending.find(uint32(rid))
+	if c == nil {
 		d.mu.Unlock()
 		h.counters.strayResponses.Add(1)
 		return
 	}
-	c := d.pending[i]
 	c.takeLocked()
 	d.mu.Unlock()
 	h.timers.disarm(&c.deadline)
@@ -205,19 +238,21 @@ func (h *Hub) answer(d *device, requestID string, status int, payload []byte) {
 	c.sink.finished(c, readAnswer(status, payload))
 }
 
-// readAnswer checks a device's answer and copies it out of the reader's buffer.
+var nullPayload = []byte("null")
+
+// readAnswer checks a device's answer, whose payload it lends.
 func readAnswer(status int, payload []byte) callResult {
 	switch {
 	case len(payload) > iothub.MaxMethodPayload:
 		return callResult{err: errBadResponse("The device's response is larger than 128 KB.")}
 	case skipSpace(payload, 0) == len(payload):
-		return callResult{status: status, payload: []byte("null")}
+		return callResult{status: status, payload: nullPayload}
 	case !json.Valid(payload):
 		return callResult{err: errBadResponse("The device's response is not valid JSON.")}
 	case !utf8.Valid(payload):
 		return callResult{err: errBadResponse("The device's response is not UTF-8.")}
 	}
-	return callResult{status: status, payload: bytes.Clone(payload)}
+	return callResult{status: status, payload: payload}
 }
 
 // publishMethod sends a method request.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"muster/iothub"
 )
@@ -16,6 +17,12 @@ const maxPage = 100
 
 // maxPageBytes ends a page before it has all its items: one more begins only below that size.
 const maxPageBytes = 4 << 20
+
+// pageBodies is a cache of memory without content: who reads the rows of a large job asks for many pages, one after the other.
+var pageBodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptBody bounds the bodies that are kept for other pages.
+const keptBody = 256 << 10
 
 // cursor is where a page ends: after that device, before that row of that job, or after the group of that key. It names
 // places in an order that changes of twins and jobs do not disturb, so that pages neither repeat nor skip.
@@ -62,14 +69,16 @@ type page struct {
 	last  bool // size is all that may come at all
 	start cursor
 
-	body  []byte // a JSON array without its end
+	space *[]byte // of pageBodies
+	body  []byte  // a JSON array without its end
 	items int
 	next  *cursor // where another page begins; nil = there is none
 }
 
 // newPage reads the paging headers of a request.
 func newPage(header http.Header, text string) (*page, *iothub.Error) {
-	p := &page{text: text, size: maxPage, body: []byte{'['}}
+	space := pageBodies.Get().(*[]byte)
+	p := &page{text: text, size: maxPage, space: space, body: append((*space)[:0], '[')}
 	if s := header.Get("x-ms-max-item-count"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
@@ -105,8 +114,9 @@ func (p *page) room(at cursor) bool {
 		return true
 	}
 	if !p.done() {
-		at.given = p.start.given + uint64(p.items)
-		p.next = &at
+		next := at // a copy, as only a full page lets it escape
+		next.given = p.start.given + uint64(p.items)
+		p.next = &next
 	}
 	return false
 }
@@ -120,7 +130,7 @@ func (p *page) begin() {
 }
 
 func (p *page) reply(itemType string) reply {
-	a := reply{body: append(p.body, ']'), itemType: itemType}
+	a := reply{body: append(p.body, ']'), space: p.space, itemType: itemType}
 	if p.next != nil {
 		a.next = p.next.token(p.text)
 	}

@@ -2,7 +2,9 @@ package hub
 
 import (
 	"strconv"
+	"strings"
 	"time"
+	"unsafe"
 
 	"muster/internal/mqtt"
 	"muster/iothub"
@@ -46,7 +48,7 @@ func (c *conn) route(p mqtt.Publish) error {
 		c.dev.latest().keep(newShown(bag, p.Payload, p.Retain), c.heard)
 		return nil
 	}
-	topic, err := iothub.ParseTopic(string(p.Topic))
+	topic, err := iothub.ParseTopic(lent(p.Topic))
 	if err != nil || len(topic.RequestID) > maxRequestID {
 		return breach("publish to an unknown topic")
 	}
@@ -54,14 +56,18 @@ func (c *conn) route(p mqtt.Publish) error {
 	case iothub.TopicMethodResponse:
 		c.hub.answer(c.dev, topic.RequestID, topic.Status, p.Payload)
 	case iothub.TopicTwinGet:
-		c.twinRequest(topic.RequestID, true, nil)
+		c.twinRequest(strings.Clone(topic.RequestID), true, nil)
 	case iothub.TopicReported:
-		c.twinRequest(topic.RequestID, false, p.Payload)
+		c.twinRequest(strings.Clone(topic.RequestID), false, p.Payload)
 	default:
 		return breach("publish to a topic of the service")
 	}
 	return nil
 }
+
+// lent returns bytes of the reader's buffer as text, of which nothing may be kept: a copy would be the only thing that an
+// answer to a method allocates.
+func lent(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // twin answers a twin GET, whose body says nothing.
 func (c *conn) twin(requestID string) {

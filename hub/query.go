@@ -126,7 +126,7 @@ func (h *Hub) deviceJobs(ctx context.Context, p *page, where *query.Condition) *
 // appendRows fills the page with rows of one job; it reports false when the page is full.
 func (j *job) appendRows(ctx context.Context, p *page, where *query.Condition, first int) (bool, *iothub.Error) {
 	var space [64]row
-	r := &jobRow{job: j}
+	r := &jobRow{job: j, created: j.rowsCreated()}
 	for rows := j.chunk(first, space[:]); len(rows) > 0; rows = j.chunk(first, space[:]) {
 		if j.hub.stopped(ctx) {
 			return false, errClosed()

@@ -26,11 +26,12 @@ type request struct {
 
 // reply is the answer to a request that succeeded.
 type reply struct {
-	status   int    // 0 = 200
-	body     []byte // JSON; nil = none
-	etag     string // unquoted; "" = none
-	itemType string // of a page
-	next     string // continuation token; "" = the last page
+	status   int     // 0 = 200
+	body     []byte  // JSON; nil = none
+	space    *[]byte // where the body is, of pageBodies; nil = a place of its own
+	etag     string  // unquoted; "" = none
+	itemType string  // of a page
+	next     string  // continuation token; "" = the last page
 }
 
 // handler answers a request, or says what is wrong with it.
@@ -207,6 +208,10 @@ func (a reply) write(w http.ResponseWriter) {
 		w.WriteHeader(a.status)
 	}
 	_, _ = w.Write(a.body) // a client that is gone needs no answer
+	if a.space != nil && cap(a.body) <= keptBody {
+		*a.space = a.body[:0]
+		pageBodies.Put(a.space)
+	}
 }
 
 func writeError(w http.ResponseWriter, err *iothub.Error) {

@@ -71,7 +71,10 @@ func newMethodRequest(m *iothub.Method) (*methodRequest, *iothub.Error) {
 // pendingCall hands a call's result to the request that waits for it.
 type pendingCall chan callResult
 
-func (p pendingCall) finished(_ *call, r callResult) { p <- r } // has room: it is told once
+func (p pendingCall) finished(_ *call, r callResult) {
+	r.payload = bytes.Clone(r.payload)
+	p <- r // has room: it is told once
+}
 
 // invokeMethod calls a direct method and waits for the device's answer.
 func (h *Hub) invokeMethod(r *request) (reply, *iothub.Error) {

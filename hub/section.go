@@ -133,3 +133,26 @@ func appendNanos(dst []byte, ns int64) []byte {
 	}
 	return appendTime(dst, time.Unix(0, ns))
 }
+
+// timeText appends times as appendNanos does. Most rows of a job are of the same few seconds: of those it writes the digits
+// after the point alone.
+type timeText struct {
+	second int64  // Unix time
+	quoted []byte // how times of that second begin; nil = of none
+}
+
+func (t *timeText) append(dst []byte, ns int64) []byte {
+	const point = len(`"2006-01-02T15:04:05.`)
+	if ns <= 0 {
+		return appendNanos(dst, ns)
+	}
+	if second := ns / 1e9; t.quoted == nil || t.second != second {
+		t.second, t.quoted = second, appendNanos(t.quoted[:0], ns)[:point]
+	}
+	dst = append(dst, t.quoted...)
+	for unit, rest := int64(1e8), ns%1e9; unit >= 100; unit /= 10 {
+		dst = append(dst, '0'+byte(rest/unit))
+		rest %= unit
+	}
+	return append(dst, 'Z', '"')
+}

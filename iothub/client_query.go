@@ -72,7 +72,7 @@ var errPage = errors.New("not a JSON array")
 
 func (p *page) read(header http.Header, body []byte) error {
 	i := skipSpace(body, 0)
-	if !json.Valid(body) || body[i] != '[' {
+	if !valid(body) || body[i] != '[' {
 		return errPage
 	}
 	p.rows = append(p.rows[:0], body...)

@@ -77,7 +77,7 @@ func (m *Method) appendJSON(dst []byte) ([]byte, error) {
 	switch {
 	case len(m.Payload) == 0:
 		dst = append(dst, "null"...)
-	case !json.Valid(m.Payload):
+	case !valid(m.Payload):
 		return nil, errPayload
 	default:
 		dst = append(dst, m.Payload...)
@@ -103,7 +103,7 @@ var errResult = errors.New("not a method's result")
 
 // read decodes an answer without reflection; the payload is a copy.
 func (r *MethodResult) read(body []byte) error {
-	if !json.Valid(body) || !isObject(body) {
+	if !valid(body) || !isObject(body) {
 		return errResult
 	}
 	for m := membersOf(body); ; {

@@ -121,3 +121,17 @@ func BenchmarkDeviceJobs(b *testing.B) {
 		}
 	}
 }
+
+func FuzzValid(f *testing.F) {
+	for _, doc := range append([]string{
+		"", " ", `{"a":[1,-2.5,true,false,null,"b",{}],"c":{}} `, `[`, `[1,]`, `{"a"}`, `{"a":1,}`, `{"a" : 1 , "b":"\""}`, `01`, `-`, `1.`, `1e5`, `.5`,
+		`nul`, `truefalse`, `1 2`, "\"\x01\"", `"`, `{1:2}`, `[1 2]`, `{"a":1 "b":2}`, `]`, `[}`, strings.Repeat("[", 200) + strings.Repeat("]", 200),
+	}, jobRows...) {
+		f.Add(doc)
+	}
+	f.Fuzz(func(t *testing.T, doc string) {
+		if got, want := iothub.Valid([]byte(doc)), json.Valid([]byte(doc)); got != want {
+			t.Errorf("valid(%q) = %t, want %t", doc, got, want)
+		}
+	})
+}

@@ -194,7 +194,13 @@ func ReportedTopic(rid string) string { return prefixReported + "?$rid=" + rid }
 
 // MethodResponseTopic returns the topic on which a device answers a method.
 func MethodResponseTopic(status int, rid string) string {
-	return prefixMethodResponse + strconv.Itoa(status) + "/?$rid=" + rid
+	return string(AppendMethodResponseTopic(nil, status, rid))
+}
+
+// AppendMethodResponseTopic appends the topic of MethodResponseTopic.
+func AppendMethodResponseTopic(dst []byte, status int, rid string) []byte {
+	dst = strconv.AppendInt(append(dst, prefixMethodResponse...), int64(status), 10)
+	return append(append(dst, "/?$rid="...), rid...)
 }
 
 // MethodRequestTopic returns the topic on which a hub calls a method. Of the

@@ -33,6 +33,7 @@ func TestDriver(t *testing.T, driver fleet.Driver) {
 		{"a filter that is refused is an error", subscribeRefused},
 		{"subscribe ends with its context", subscribeEnds},
 		{"publish at QoS 0 returns once written", publishes},
+		{"publish does not keep the topic's text", publishLends},
 		{"publish at QoS 1 returns once acknowledged", publishAcknowledged},
 		{"publish ends with its context", publishEnds},
 		{"publish ends with its connection", publishLost},

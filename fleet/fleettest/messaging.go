@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -84,6 +85,18 @@ func publishes(k *kit) {
 	}
 	if got := peer.WantPublish(); len(got.Payload) != 0 {
 		k.Errorf("Publish without a payload sent %q", got.Payload)
+	}
+}
+
+func publishLends(k *kit) {
+	conn, peer := k.connect(k.session())
+	text := []byte("a/b")
+	if err := conn.Publish(k.ctx, unsafe.String(&text[0], len(text)), []byte("payload"), 0); err != nil {
+		k.Fatalf("Publish: %v", err)
+	}
+	copy(text, "xxx")
+	if got := peer.WantPublish(); string(got.Topic) != "a/b" {
+		k.Errorf("a topic whose text was used again arrived as %q", got.Topic)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,7 +166,7 @@ func (c *conn) Publish(ctx context.Context, topic string, payload []byte, qos by
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	token := c.client.Publish(topic, qos, false, payload)
+	token := c.client.Publish(strings.Clone(topic), qos, false, payload) // paho may write it after this has returned
 	if qos == 0 {
 		return c.wait(ctx, token, nil)
 	}

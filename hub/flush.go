@@ -1,0 +1,241 @@
+package hub
+
+import (
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// flushers write what connections have pending: as many goroutines as there are processors, for all connections of a hub,
+// and only while there is something to write. They never wait for a peer. A connection whose peer does not take at once what is
+// written gets a goroutine of its own (conn.flush), as does one that is no bare socket.
+type flushers struct {
+	workers sync.WaitGroup // each ends when nothing is left to write
+	most    int            // of them
+
+	mu      sync.Mutex // guards the fields below; never held across a write
+	running int
+	queue   []*conn // in the order in which they came
+	next    int     // of the queue
+}
+
+// flushShare is how many connections a flusher takes from the queue at most, so that the lock is not what they wait for.
+const flushShare = 8
+
+func newFlushers() *flushers { return &flushers{most: runtime.GOMAXPROCS(0)} }
+
+// push lets a flusher write what a connection has pending, whose flushers it counts. It does not block.
+func (f *flushers) push(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(f.queue, c)
+	if f.running < f.most {
+		f.running++
+		f.workers.Go(f.work)
+	}
+}
+
+// take takes a fair share of the queue. It takes a flusher off that finds nothing.
+func (f *flushers) take(into []*conn) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	waiting := f.queue[f.next:]
+	n := copy(into[:min(len(into), (len(waiting)+f.running-1)/f.running)], waiting)
+	clear(waiting[:n])
+	if f.next += n; f.next == len(f.queue) {
+		f.queue, f.next = f.queue[:0], 0
+	}
+	if n == 0 {
+		f.running--
+	}
+	return n
+}
+
+// work writes until the queue is empty.
+func (f *flushers) work() {
+	w := attempts.Get().(*attempt)
+	defer attempts.Put(w)
+	var share [flushShare]*conn
+	for n := f.take(share[:]); n > 0; n = f.take(share[:]) {
+		for i, c := range share[:n] {
+			share[i] = nil
+			c.flushNow(w)
+			c.flushers.Done()
+		}
+	}
+}
+
+// packets are packets that are to be written. Only a connection that has some holds a buffer for them.
+type packets struct{ bytes []byte }
+
+// keptPackets bounds the buffers that are kept for other packets.
+const keptPackets = 4 << 10
+
+// packetBuffers is a cache of memory without content.
+var packetBuffers = sync.Pool{New: func() any { return new(packets) }}
+
+func (p *packets) give() {
+	if cap(p.bytes) <= keptPackets {
+		p.bytes = p.bytes[:0]
+		packetBuffers.Put(p)
+	}
+}
+
+// attempts is a cache of memory without content.
+var attempts = sync.Pool{New: func() any { return newAttempt() }}
+
+// attempt is one write that does not wait, made once for many: a closure for each would be all that they allocate.
+type attempt struct {
+	bytes []byte
+	n     int
+	err   error
+	once  func(descriptor uintptr) (done bool)
+}
+
+func newAttempt() *attempt {
+	a := new(attempt)
+	a.once = func(descriptor uintptr) bool {
+		a.n, a.err = writeOnce(descriptor, a.bytes)
+		return true
+	}
+	return a
+}
+
+// write writes what the socket takes of b.
+func (a *attempt) write(to syscall.RawConn, b []byte) (int, error) {
+	a.bytes, a.n, a.err = b, 0, nil
+	err := to.Write(a.once)
+	a.bytes = nil
+	return a.n, errors.Join(err, a.err)
+}
+
+// rawOf returns the socket of a connection, to write on it without waiting; nil if it is none.
+func rawOf(nc net.Conn) syscall.RawConn {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok || !canWriteOnce {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// flushLocked has what is pending written.
+func (c *conn) flushLocked() {
+	c.flushing = true
+	if c.raw == nil {
+		c.flushers.Go(c.flush)
+		return
+	}
+	c.flushers.Add(1) // until flushNow is done
+	c.hub.flushers.push(c)
+}
+
+// pendingPackets takes what is pending, or ends flushing if nothing is.
+func (c *conn) pendingPackets() *packets {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.pending
+	c.pending = nil
+	if out == nil || len(out.bytes) == 0 || c.closed {
+		c.flushing = false
+		return nil
+	}
+	return out
+}
+
+// flushNow writes what is pending as far as the peer takes it. What it does not take is left to a goroutine.
+func (c *conn) flushNow(w *attempt) {
+	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
+		n, err := 0, error(nil)
+		if len(out.bytes) <= chunk {
+			n, err = c.writeNow(w, out.bytes)
+		}
+		switch {
+		case err != nil:
+			c.wrote(n, err)
+		case n == len(out.bytes):
+			c.wrote(n, nil)
+			out.give()
+		default:
+			c.flushers.Go(func() {
+				c.wrote(n, nil)
+				c.flushAll(out.bytes[n:])
+				c.flush()
+			})
+			return
+		}
+	}
+}
+
+func (c *conn) writeNow(w *attempt, b []byte) (int, error) {
+	if c.reason.Load() != uint32(endNone) { // as in waitUntil
+		return 0, net.ErrClosed
+	}
+	return w.write(c.raw, b)
+}
+
+// flush writes what is pending until nothing is, however long the peer takes.
+func (c *conn) flush() {
+	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
+		c.flushAll(out.bytes)
+		out.give()
+		if c.raw != nil { // a write that does not wait must not meet the deadline of one that did
+			_ = c.nc.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
+// flushAll writes chunk by chunk, as long as the connection is good.
+func (c *conn) flushAll(out []byte) {
+	for next := true; next && len(out) > 0; {
+		n := min(len(out), chunk)
+		c.mu.Lock()
+		c.since = time.Now()
+		c.mu.Unlock()
+		next = c.wrote(n, c.write(out[:n]))
+		out = out[n:]
+	}
+}
+
+// wrote is told what became of a write, and reports whether there may be another one.
+func (c *conn) wrote(n int, err error) bool {
+	c.mu.Lock()
+	c.since = time.Time{}
+	c.unsent -= n
+	if err != nil {
+		c.closed, c.pending = true, nil
+	}
+	next := !c.closed
+	drained := next && c.wanted && c.unsent <= crowded
+	if drained {
+		c.wanted = false
+	}
+	c.mu.Unlock()
+	switch {
+	case drained:
+		c.dev.drained(c)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.end(endSlow)
+	case err != nil:
+		c.end(endPeer)
+	}
+	return next
+}
+
+func (c *conn) write(out []byte) error {
+	if err := c.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if c.reason.Load() != uint32(endNone) { // as in waitUntil
+		return net.ErrClosed
+	}
+	_, err := c.out.Write(out)
+	return err
+}

@@ -1,0 +1,4 @@
+package iothub
+
+// Valid is what the client takes for JSON.
+var Valid = valid
