@@ -13,12 +13,15 @@ import (
 	"muster/iothub"
 )
 
-// What a twin may cost, of a fleet whose tags are alike and of one whose tags are all different; and a connection with the
-// test's own end, goroutines' stacks not counted. What they do cost is in docs/performance.md.
+// What may be taken by a twin, of a fleet whose tags are alike and of one whose tags are all different; by a connection in
+// memory, its pipe included, which has no goroutine; and by a row of a job that is pending, runs, or has ended. What they do
+// take is in docs/performance.md.
 const (
 	twinBudget      = 720
 	ownTwinBudget   = 800
-	connectedBudget = 4200
+	connectedBudget = 1200
+	pendingBudget   = 72
+	runningBudget   = 280
 	rowBudget       = 72
 )
 
@@ -48,20 +51,51 @@ func TestTwinsFitTheirBudget(t *testing.T) {
 }
 
 func TestConnectionsFitTheirBudget(t *testing.T) {
-	const n = 2_000
+	const n = 5_000
 	s := hubtest.Start(t, nil)
-	register(t, s, ids(n)...)
-	before := heapInUse()
-	clients := make([]*bare, 0, n)
-	for _, id := range ids(n) {
-		clients = append(clients, reconnect(t, s, id, iothub.FilterMethods))
-	}
-	got := int(heapInUse()-before) / n
-	t.Logf("%d bytes a connection, both ends", got)
+	all := ids(n)
+	register(t, s, all...)
+	s.HTTPClient().CloseIdleConnections()
+	before, goroutines := heapInUse(), runtime.NumGoroutine()
+	devices := gather(t, s, n, func(i int) string { return all[i] })
+	got, more := int(heapInUse()-before)/n, runtime.NumGoroutine()-goroutines
+	t.Logf("%d bytes a connection, %d goroutines more", got, more)
 	if got > connectedBudget {
 		t.Errorf("a connection takes %d bytes, want at most %d", got, connectedBudget)
 	}
-	runtime.KeepAlive(clients)
+	if more > n/10 {
+		t.Errorf("%d connections have %d goroutines, want none", n, more)
+	}
+	devices.leave()
+	runtime.KeepAlive(s)
+}
+
+// A job that runs keeps a row a device, and a call for each that was not answered.
+func TestOpenJobRowsFitTheirBudget(t *testing.T) {
+	const n = 20_000
+	tests := func(name string, budget int, opts *hub.Options, pending, running int) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := hubtest.Start(t, opts)
+				all := ids(n)
+				register(t, s, all...)
+				devices := gather(t, s, n, func(i int) string { return all[i] })
+				devices.silent.Store(true)
+				before := heapInUse()
+				schedule(t, s, "job-1", methodJob("*", 0, 60))
+				wantsJob(t, s, "job-1", iothub.JobRunning, n, pending, running, 0, 0)
+				got := int(heapInUse()-before) / n
+				t.Logf("%d bytes a row", got)
+				if got > budget {
+					t.Errorf("a row takes %d bytes, want at most %d", got, budget)
+				}
+				devices.leave()
+				runtime.KeepAlive(s)
+			})
+		})
+	}
+	tests("pending", pendingBudget, &hub.Options{JobRate: 0.001}, n-1, 1)
+	tests("running", runningBudget, nil, 0, n)
 }
 
 // An ended job keeps a row a device: what the devices said, and what went wrong, is there once as far as it is alike.

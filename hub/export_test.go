@@ -89,6 +89,9 @@ func (h *Hub) Indexed() bool {
 // IndexFrom lets the hub index tags from that many devices and modules on.
 func IndexFrom(h *Hub, n int) { h.registry.index.from = n }
 
+// ForeseeFrom lets the hub index the tags that most devices have from that many on.
+func ForeseeFrom(h *Hub, n int) { h.registry.index.foreseeFrom = n }
+
 // Candidates returns how many devices and modules a condition is asked about.
 func Candidates(h *Hub, target string) (n int) {
 	where, err := query.ParseTarget(target)

@@ -40,6 +40,7 @@ func (h *Hub) create(id string, doc *iothub.Device, seed *twinDocument) (*device
 	if err := h.registry.add(d); err != nil {
 		return nil, err
 	}
+	h.foresee(d)
 	return d, nil
 }
 

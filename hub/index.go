@@ -29,14 +29,15 @@ const (
 	slots = 1 << 16
 )
 
-// index finds devices and modules by the values of their tags. A tag is indexed from the first query on that says what it
-// equals; until that is done, and for everything else, queries read all twins.
+// index finds devices and modules by the values of their tags. A tag is indexed when most twins have it (foresee), or from the
+// first query on that says what it equals; until that is done, and for everything else, queries read all twins.
 //
 // What an index finds are candidates: the condition is asked about each of them, as the twin is then. Who changes a device's
 // tags moves it in the index under the device's lock. So a device whose tag has the value all the time is found.
 type index struct {
-	from int // indexFrom, but for tests
-	seed maphash.Seed
+	from        int // indexFrom, but for tests
+	foreseeFrom int // the same
+	seed        maphash.Seed
 
 	mu   sync.Mutex                    // guards the list; the lists are replaced and never changed
 	list atomic.Pointer[[]*indexedTag] // nil until a query asks
@@ -54,7 +55,13 @@ type indexedTag struct {
 	postings map[int32]*posting
 }
 
-func newIndex() index { return index{from: indexFrom, seed: maphash.MakeSeed()} }
+func newIndex() index {
+	return index{from: indexFrom, foreseeFrom: indexFrom, seed: maphash.MakeSeed()}
+}
+
+func (x *index) newTag(path []string) *indexedTag {
+	return &indexedTag{path: slices.Clone(path), seed: x.seed, postings: make(map[int32]*posting)}
+}
 
 func (x *index) tags() []*indexedTag {
 	if list := x.list.Load(); list != nil {
@@ -124,7 +131,7 @@ func (x *index) want(path []string, now time.Time) (t *indexedTag, fresh bool) {
 		list[i].asked.Store(now.UnixNano())
 		return list[i], false
 	}
-	t = &indexedTag{path: slices.Clone(path), seed: x.seed, postings: make(map[int32]*posting)}
+	t = x.newTag(path)
 	t.asked.Store(now.UnixNano())
 	if len(list) < maxIndexes {
 		list = append(list, t)

@@ -143,7 +143,7 @@ func (j *job) expired(time.Time) {
 	case iothub.JobScheduled:
 		j.hub.spawn(j.run)
 	case iothub.JobRunning:
-		j.close()
+		j.hub.spawn(j.close) // it may have a million rows to end
 	}
 }
 
@@ -184,7 +184,7 @@ func (j *job) work(open func(stop context.CancelFunc) bool) {
 	}
 	if !j.enrolled() {
 		devices, err := j.hub.match(ctx, j.spec.where)
-		if err != nil || !j.enroll(devices) {
+		if err != nil || !j.enroll(ctx, devices) {
 			return
 		}
 	}
@@ -262,25 +262,26 @@ func (j *job) isPending(i int) bool {
 }
 
 // enroll makes the rows; it reports false if there is nothing to do, or no time left for it.
-func (j *job) enroll(devices []*device) bool {
+func (j *job) enroll(ctx context.Context, devices []*device) bool {
+	rows := make([]row, len(devices))
+	for i, d := range devices {
+		rows[i].dev = d
+	}
+	if j.hub.store.keepRows(ctx, j, rows) != nil {
+		return false
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.status != iothub.JobRunning { // the window is over
 		return false
 	}
-	j.rows = make([]row, len(devices))
-	for i, d := range devices {
-		j.rows[i].dev = d
-	}
-	j.count.pending = len(devices)
-	if len(devices) == 0 {
+	j.rows, j.count.pending = rows, len(rows)
+	if len(rows) == 0 {
 		j.status, j.ended = iothub.JobCompleted, time.Now()
-		j.hub.store.keepState(j)
 		j.hub.timers.disarm(&j.deadline)
-		return false
 	}
-	j.hub.store.keepRows(j)
-	return true
+	j.hub.store.keepState(j) // the rows are there from now on
+	return len(rows) > 0
 }
 
 // callBlock is how many calls are made at once. What is left of a job whose answers came is a block a straggler.
@@ -361,17 +362,39 @@ func (j *job) endLocked(i int, result callResult, now time.Time) bool {
 	return true
 }
 
+// closeBlock is how many rows the window's end ends at once: the job's lock is not held longer, as all readers want it.
+const closeBlock = 4096
+
 // close ends the job's window: what is not done fails, and calls on their way are given up.
 func (j *job) close() {
 	now := time.Now()
-	unsent, unanswered := callResult{err: errWindowOver()}, callResult{err: errNoResponse(j.spec.window)}
-	var calls []*call
 	j.mu.Lock()
 	if j.status != iothub.JobRunning {
 		j.mu.Unlock()
 		return
 	}
-	for i := range j.rows {
+	n, stop := len(j.rows), j.stop
+	if n == 0 { // they were not made yet, and will not be
+		j.status, j.ended = iothub.JobCompleted, now
+		j.hub.store.keepState(j)
+	}
+	j.mu.Unlock()
+	stop()
+	var calls []*call
+	for from := 0; from < n; from += closeBlock {
+		calls = j.closeRows(from, min(from+closeBlock, n), now, calls[:0])
+		for _, c := range calls {
+			c.abandon()
+		}
+	}
+}
+
+// closeRows ends some rows as the window's end does. The last one ends the job. It appends the calls that are to be given up.
+func (j *job) closeRows(from, to int, now time.Time, calls []*call) []*call {
+	unsent, unanswered := callResult{err: errWindowOver()}, callResult{err: errNoResponse(j.spec.window)}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := from; i < to; i++ {
 		switch r := &j.rows[i]; r.status {
 		case rowPending:
 			j.endLocked(i, unsent, now)
@@ -382,12 +405,5 @@ func (j *job) close() {
 			j.endLocked(i, unanswered, now)
 		}
 	}
-	j.status, j.ended = iothub.JobCompleted, now // also if the rows were not made yet
-	j.hub.store.keepState(j)
-	stop := j.stop
-	j.mu.Unlock()
-	stop()
-	for _, c := range calls {
-		c.abandon()
-	}
+	return calls
 }

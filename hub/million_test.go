@@ -33,7 +33,9 @@ func BenchmarkMillion(b *testing.B) {
 	window := 20 + n/50_000
 	rest(b, s, "PUT /jobs/v2/silent", fmt.Sprintf(`{"type":"scheduleDeviceMethod","queryCondition":"*","maxExecutionTimeInSeconds":%d,`+
 		`"cloudToDeviceMethod":{"methodName":"lockDoor","payload":{"lockTime":"10m"},"responseTimeoutInSeconds":300}}`, window))
-	await(b, s, "silent", func(j iothub.Job) bool { return j.DeviceJobStatistics != nil && j.DeviceJobStatistics.RunningCount == n })
+	await(b, s, "silent", func(j iothub.Job) bool {
+		return j.DeviceJobStatistics != nil && j.DeviceJobStatistics.RunningCount == n
+	})
 	m.lap("all rows running")
 	m.paging(s, "silent", n)
 	begun := hub.JobStarted(s.Hub, "silent").Add(time.Duration(window) * time.Second)

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"slices"
 
 	"muster/internal/query"
 	"muster/iothub"
@@ -103,46 +102,4 @@ func (h *Hub) groups(ctx context.Context, p *page, q *query.Query) *iothub.Error
 		last = group.Key()
 	}
 	return nil
-}
-
-// deviceJobs fills the page with the job rows that a condition selects.
-func (h *Hub) deviceJobs(ctx context.Context, p *page, where *query.Condition) *iothub.Error {
-	ids, limited := where.JobIDs()
-	for _, j := range h.jobs.from(p.start.seq) {
-		if limited && !slices.Contains(ids, j.spec.id) {
-			continue
-		}
-		first := 0
-		if j.seq == p.start.seq {
-			first = int(p.start.row)
-		}
-		if more, err := j.appendRows(ctx, p, where, first); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// appendRows fills the page with rows of one job; it reports false when the page is full.
-func (j *job) appendRows(ctx context.Context, p *page, where *query.Condition, first int) (bool, *iothub.Error) {
-	var space [64]row
-	r := &jobRow{job: j, created: j.rowsCreated()}
-	for rows := j.chunk(first, space[:]); len(rows) > 0; rows = j.chunk(first, space[:]) {
-		if j.hub.stopped(ctx) {
-			return false, errClosed()
-		}
-		for i := range rows {
-			r.row = &rows[i]
-			if !where.Match(r) {
-				continue
-			}
-			if !p.room(cursor{seq: j.seq, row: uint64(first + i)}) {
-				return false, nil
-			}
-			p.begin()
-			p.body = r.append(p.body)
-		}
-		first += len(rows)
-	}
-	return true, nil
 }

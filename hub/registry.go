@@ -26,7 +26,8 @@ type registry struct {
 	mu    sync.RWMutex // guards the fields below
 	order []*device    // by seq; deleted devices stay in until half of it is such
 	gone  int          // deleted devices in order
-	seq   uint64       // of the newest device
+	ever  removals
+	seq   uint64 // of the newest device
 }
 
 type shard struct {
@@ -136,6 +137,11 @@ func (r *registry) remove(d *device) bool {
 	delete(s.devices, d.id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if d.isModule() {
+		r.ever.modules = true
+	} else {
+		r.ever.devices = true
+	}
 	r.gone++
 	if r.gone > len(r.order)/2 {
 		// A new slice: others may be walking the old one.
@@ -143,6 +149,15 @@ func (r *registry) remove(d *device) bool {
 		r.gone = 0
 	}
 	return true
+}
+
+// removals say whether any device, and any module, was ever removed.
+type removals struct{ devices, modules bool }
+
+func (r *registry) everRemoved() removals {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ever
 }
 
 // len returns how many devices and modules there are.

@@ -163,16 +163,30 @@ func (s *Store) keepState(j *job) {
 	}
 }
 
-// keepRows keeps all rows of a job, and that there are so many; its caller has the job's lock.
-func (s *Store) keepRows(j *job) {
+// rowBlock is how many of a job's new rows are put at once.
+const rowBlock = 1 << 14
+
+// keepRows keeps the rows that a job is about to have. Until its state says how many there are, they count for nothing. Those of a
+// large job are put block by block, each when the one before is on disk, so that they are not all in memory once more.
+func (s *Store) keepRows(ctx context.Context, j *job, rows []row) error {
 	if s == nil {
-		return
+		return nil
 	}
-	records := make([]store.Record, 0, len(j.rows)+1)
-	for i := range j.rows {
-		records = append(records, j.rowLocked(i))
+	records := make([]store.Record, 0, min(len(rows), rowBlock))
+	for from := 0; from < len(rows); from += len(records) {
+		records = records[:0]
+		for i := from; i < min(from+rowBlock, len(rows)); i++ {
+			records = append(records, j.recordOf(i, rows[i]))
+		}
+		s.db.Put(records...)
+		if from+len(records) == len(rows) {
+			break
+		}
+		if err := s.db.Wait(ctx); err != nil {
+			return err
+		}
 	}
-	s.db.Put(append(records, j.stateLocked())...)
+	return nil
 }
 
 // keepRow keeps one row of a job; its caller has the job's lock.

@@ -308,10 +308,12 @@ func (k keptRow) Encode() ([]byte, error) {
 	return json.Marshal(r)
 }
 
-func (j *job) rowLocked(i int) store.Record {
-	r := keptRow(j.rows[i])
-	r.call = nil
-	return store.Record{Key: store.Key{Kind: store.Row, Seq: j.seq, Row: uint32(i)}, Value: r}
+func (j *job) rowLocked(i int) store.Record { return j.recordOf(i, j.rows[i]) }
+
+// recordOf returns the record of a row at a place of the job's.
+func (j *job) recordOf(i int, row row) store.Record {
+	row.call = nil
+	return store.Record{Key: store.Key{Kind: store.Row, Seq: j.seq, Row: uint32(i)}, Value: keptRow(row)}
 }
 
 // execution is a job's row whose change of a twin is on its way.

@@ -174,6 +174,9 @@ func (s *Store) adopt(h *Hub, ownerKey iothub.Key) {
 	}
 	h.etags.Store(etag)
 	h.registry.seq = max(h.registry.seq, s.floor.Devices)
+	if h.registry.len() >= h.registry.index.foreseeFrom {
+		h.foreseeNow()
+	}
 	for _, j := range f.jobs {
 		j.hub = h
 		h.jobs.restore(j)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"muster/hub/hubtest"
 	"muster/internal/mqtt"
 	"muster/iothub"
@@ -26,45 +28,49 @@ type swarm struct {
 // gather connects registered devices that listen to methods, by a token of the hub's owner.
 func gather(tb testing.TB, s *hubtest.Server, n int, id func(i int) string) *swarm {
 	tb.Helper()
-	sw := &swarm{conns: make([]net.Conn, 0, n)}
+	sw := &swarm{conns: make([]net.Conn, n)}
 	cs := s.ConnectionString()
 	token := []byte(iothub.NewToken(cs.HostName, cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(24*time.Hour)))
 	subscribe, err := mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: []byte(iothub.FilterMethods)})
 	if err != nil {
 		tb.Fatal(err)
 	}
+	var joining errgroup.Group
+	joining.SetLimit(64)
 	for i := range n {
-		hello, err := mqtt.AppendConnect(nil, mqtt.Connect{
-			CleanSession: true, KeepAlive: 1000, ClientID: []byte(id(i)), HasUsername: true, HasPassword: true,
-			Username: []byte(iothub.Username(cs.HostName, id(i))), Password: token,
+		joining.Go(func() error {
+			hello, err := mqtt.AppendConnect(nil, mqtt.Connect{
+				CleanSession: true, KeepAlive: 1000, ClientID: []byte(id(i)), HasUsername: true, HasPassword: true,
+				Username: []byte(iothub.Username(cs.HostName, id(i))), Password: token,
+			})
+			if err == nil {
+				sw.conns[i], err = sw.join(tb, s, append(hello, subscribe...))
+			}
+			return err
 		})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if err := sw.join(tb, s, append(hello, subscribe...)); err != nil {
-			tb.Fatalf("connect %s: %v", id(i), err)
-		}
+	}
+	if err := joining.Wait(); err != nil {
+		tb.Fatalf("connect %d devices: %v", n, err)
 	}
 	return sw
 }
 
 // join connects one device.
-func (sw *swarm) join(tb testing.TB, s *hubtest.Server, hello []byte) error {
+func (sw *swarm) join(tb testing.TB, s *hubtest.Server, hello []byte) (net.Conn, error) {
 	conn, err := s.MQTT.DialContext(tb.Context(), "", "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := conn.Write(hello); err != nil {
-		return err
+		return nil, err
 	}
 	var answer [9]byte // CONNACK and SUBACK
 	if _, err := io.ReadFull(conn, answer[:]); err != nil || answer[3] != mqtt.Accepted || answer[8] > 1 {
-		return fmt.Errorf("the hub answers % x, %w", answer, err)
+		return nil, fmt.Errorf("the hub answers % x, %w", answer, err)
 	}
 	nt := conn.(telling)
 	nt.TellRead(func() { sw.act(nt) })
-	sw.conns = append(sw.conns, conn)
-	return nil
+	return conn, nil
 }
 
 // telling is what a connection in memory has beside net.Conn.
