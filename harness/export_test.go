@@ -14,7 +14,7 @@ import (
 func StartInside(show func(*hub.Hub, *Hub)) StartHub {
 	return func(_ context.Context, opts HubOptions) (*Hub, error) {
 		h := hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger})
-		running, err := serveInside(h, opts.Memory)
+		running, err := serveInside(h, opts)
 		if err == nil {
 			show(h, running)
 		}

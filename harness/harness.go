@@ -40,7 +40,7 @@ type Options struct {
 	// Default results/<start time>-<scenario>.
 	Out string
 	// StartHub starts the embedded hub. Default: in this process, on loopback
-	// TCP or in memory, as the scenario says.
+	// TCP, over TLS or in memory, as the scenario says.
 	StartHub StartHub
 	// Driver is the MQTT client under all devices, and DriverName what the
 	// report calls it. Default those that the scenario names.
@@ -130,6 +130,7 @@ type HubOptions struct {
 	Tier    hub.Tier // whose quotas it keeps; "" is none
 	Units   int      // of the tier
 	Memory  bool     // serve in memory, not on a network
+	TLS     bool     // serve devices over TLS
 	Logger  *slog.Logger
 }
 
@@ -200,6 +201,9 @@ func drivers() map[scenarios.Driver]fleet.Driver {
 	return map[scenarios.Driver]fleet.Driver{scenarios.Paho: paho.Driver{}, scenarios.Lean: new(lean.Driver)}
 }
 
-func inMemory(s *scenarios.Scenario) bool {
-	return s.Target.Embedded != nil && s.Target.Embedded.Transport == scenarios.Memory
+func inMemory(s *scenarios.Scenario) bool { return embeddedOver(s, scenarios.Memory) }
+
+// embeddedOver says whether the target is the embedded hub, over a transport.
+func embeddedOver(s *scenarios.Scenario, t scenarios.Transport) bool {
+	return s.Target.Embedded != nil && s.Target.Embedded.Transport == t
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"muster/fleet"
 	"muster/harness"
 	"muster/iothub"
 )
@@ -60,10 +61,15 @@ func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 			c.stop()
 			return nil, fmt.Errorf("start the hub: %w", err)
 		}
+		dial, err := ready.dial()
+		if err != nil {
+			c.stop()
+			return nil, fmt.Errorf("start the hub: %w", err)
+		}
 		return &harness.Hub{
 			ConnectionString: cs,
 			BaseURL:          "http://" + ready.HTTP,
-			Dial:             harness.DialTCP(ready.MQTT),
+			Dial:             dial,
 			Done:             c.done,
 			Ended:            func() error { return c.err },
 			Stop:             c.stop,
@@ -71,13 +77,30 @@ func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 	}
 }
 
+// dial returns what opens devices' connections, over TLS if the hub serves that.
+func (e endpoints) dial() (fleet.DialFunc, error) {
+	if e.MQTTS == "" {
+		return harness.DialTCP(e.MQTT), nil
+	}
+	authority, err := os.ReadFile(e.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the hub's CA: %w", err)
+	}
+	return harness.DialTLS(e.MQTTS, authority)
+}
+
 func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, verbose bool) (*child, endpoints, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, endpoints{}, err
 	}
-	cmd := exec.Command(self, "hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
+	cmd := exec.Command(self, "hub", "--json", "--until-eof", "--http", "127.0.0.1:0",
 		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose))
+	if opts.TLS {
+		cmd.Args = append(cmd.Args, "--mqtt", "", "--mqtts", "127.0.0.1:0")
+	} else {
+		cmd.Args = append(cmd.Args, "--mqtt", "127.0.0.1:0")
+	}
 	if opts.Tier != "" {
 		cmd.Args = append(cmd.Args, "--tier", string(opts.Tier), "--units", strconv.Itoa(opts.Units))
 	}
