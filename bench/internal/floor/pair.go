@@ -20,16 +20,18 @@ type Pair string
 
 // The pairs.
 const (
-	TCP     Pair = "tcp"      // Client and Server
-	TLS     Pair = "tls"      // the same over TLS
-	Memory  Pair = "memory"   // the same in one process
-	Paho    Pair = "paho"     // PahoClient and Server
-	PahoTLS Pair = "paho-tls" // the same over TLS
-	HTTP    Pair = "http"     // Caller and Web: no devices, the caller makes the calls
+	TCP        Pair = "tcp"         // Client and Server
+	TLS        Pair = "tls"         // the same over TLS
+	Memory     Pair = "memory"      // the same in one process
+	Paho       Pair = "paho"        // PahoClient and Server
+	PahoTLS    Pair = "paho-tls"    // the same over TLS
+	PahoMemory Pair = "paho-memory" // the same in one process
+	HTTP       Pair = "http"        // Caller and Web: no devices, the caller makes the calls
+	HTTPMemory Pair = "http-memory" // the same in one process
 )
 
 // Pairs returns all pairs.
-func Pairs() []Pair { return []Pair{TCP, TLS, Memory, Paho, PahoTLS, HTTP} }
+func Pairs() []Pair { return []Pair{TCP, TLS, Memory, Paho, PahoTLS, PahoMemory, HTTP, HTTPMemory} }
 
 // Case is a pair and what it is to do.
 type Case struct {
@@ -77,6 +79,10 @@ func (c Case) roles() (server, client Role) {
 	switch c.Pair {
 	case Memory:
 		return Both, ""
+	case PahoMemory:
+		return BothPaho, ""
+	case HTTPMemory:
+		return BothWeb, ""
 	case Paho, PahoTLS:
 		return Hub, PahoDevices
 	case HTTP:
@@ -111,7 +117,7 @@ func (c Case) measure(client, server, begins *process, connecting time.Duration)
 		costs.ServerMicros = micros(serverAfter.CPU-serverBefore.CPU) / trips
 		costs.ServerKB = float64(serverBefore.RSS) / 1024 / float64(c.Devices)
 	}
-	if connecting > 0 {
+	if connecting > 0 { // callers have no devices
 		costs.Connects = float64(c.Devices) / connecting.Seconds()
 	}
 	return costs, err

@@ -94,6 +94,8 @@ func TestPairsBroadcast(t *testing.T) {
 	try("memory", floor.Both, "", false)
 	try("paho", floor.Hub, floor.PahoDevices, false)
 	try("paho over tls", floor.Hub, floor.PahoDevices, true)
+	try("paho in memory", floor.BothPaho, "", false)
+	try("http in memory", floor.BothWeb, "", false)
 	try("http", floor.WebServer, floor.Callers, false)
 }
 
