@@ -146,7 +146,7 @@ func TestServerMindsItsExchange(t *testing.T) {
 		}
 		s.Close()
 	}
-	broadcast([]byte("nonsense"), "an answer to nothing")
+	broadcast(bytes.Repeat([]byte("no"), 50), "answer") // to nothing, or another one than it should
 	broadcast(nil, "EOF")
 
 	ctx, cancel := context.WithCancel(t.Context())
