@@ -3,10 +3,11 @@
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 BIN     := bin/muster
+FLOOR   := bin/floor
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') $(shell find report/web -type f) go.mod go.sum scenarios/*.yaml
 
-.PHONY: build run test check format vet staticcheck tidy peers bench screenshots truth fuzz soak soak-starved soak-tests soak-gates clean
+.PHONY: build run test check format vet staticcheck tidy peers bench performance profiles screenshots truth fuzz soak soak-starved soak-tests soak-gates clean
 
 build: $(BIN)
 
@@ -52,9 +53,22 @@ peers/node_modules/.package-lock.json: peers/package.json peers/package-lock.jso
 	cd peers && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-# Numbers, no verdicts: see docs/performance.md.
-bench: build
-	$(GO) run ./bench -muster $(BIN)
+# What broadcasts cost, muster and the floor programs in one go: numbers, no verdicts, in ten minutes. BENCH are other flags, such as
+# -all, or -only 'hub tcp lean'; go run ./bench -help lists them.
+bench: build $(FLOOR)
+	$(GO) run ./bench $(BENCH)
+
+# The tables of docs/performance.md, made anew.
+performance: build $(FLOOR)
+	$(GO) run ./bench -markdown docs/performance.md $(BENCH)
+
+# Where the processor time of a broadcast goes, as docs/performance.md has it: profiles of generator and hub in bin/profiles.
+profiles: $(FLOOR)
+	$(GO) build -trimpath -o bin/profiled ./cmd/muster/profiled
+	$(GO) run ./bench -muster bin/profiled -profile bin/profiles $(BENCH)
+
+$(FLOOR): $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench/floor
 
 # The pictures of docs/report.md and docs/live.md, of runs made for them. What a run comes to is no matter here: a busy machine makes it invalid.
 SHOWN := bin/shown

@@ -12,10 +12,11 @@ import (
 
 // costs are what one run cost.
 type costs struct {
-	roundTrips      float64 // a second, from a repetition's first dispatch to its last end; the median repetition
+	roundTrips      float64 // a second, from a repetition's first dispatch to its last end, as the hub booked it; the median repetition
 	generatorMicros float64 // CPU a round trip, between the health records around all repetitions
 	hubMicros       float64
 	generatorKB     float64 // resident a device when all are connected, the process's own share included
+	afterKB         float64 // the same after the last broadcast, with its histograms
 	hubKB           float64
 	connects        float64 // a second, from the first due to the last ready
 }
@@ -26,6 +27,8 @@ type account struct {
 	cpu time.Duration
 	rss int64
 }
+
+func (a account) kb(devices int) float64 { return float64(a.rss) / 1024 / float64(devices) }
 
 // reading gathers what costs are computed from.
 type reading struct {
@@ -88,7 +91,7 @@ func (r *reading) execution(e *sample.Execution) {
 		s = &span{from: e.Dispatched, to: e.Finished}
 		r.repetitions[e.Repetition] = s
 	}
-	s.from, s.to = min(s.from, e.Dispatched), max(s.to, e.Finished)
+	s.from, s.to = min(s.from, e.Dispatched), max(s.to, e.Finished, e.Booked)
 	s.ended++
 }
 
@@ -112,18 +115,19 @@ func (r *reading) costs() (costs, error) {
 		c.connects = float64(r.devices) / d.Seconds()
 	}
 	var err error
-	if c.generatorMicros, c.generatorKB, err = perTrip(r.generator, busy, r.lastReady, r.devices); err != nil {
+	if c.generatorMicros, c.generatorKB, c.afterKB, err = perTrip(r.generator, busy, r.lastReady, r.devices); err != nil {
 		return costs{}, err
 	}
 	if len(r.hub) > 0 && r.hub[0].cpu > 0 {
-		c.hubMicros, c.hubKB, err = perTrip(r.hub, busy, r.lastReady, r.devices)
+		c.hubMicros, c.hubKB, _, err = perTrip(r.hub, busy, r.lastReady, r.devices)
 	}
 	return c, err
 }
 
 // perTrip returns the CPU a round trip between the accounts around busy, and
-// the memory a device at the first account after all were connected.
-func perTrip(accounts []account, busy span, connected sample.Moment, devices int) (micros, kb float64, err error) {
+// the memory a device at the first account after all were connected, and at the
+// one after the broadcasts.
+func perTrip(accounts []account, busy span, connected sample.Moment, devices int) (micros, kb, afterKB float64, err error) {
 	var before, after *account
 	for i := range accounts {
 		a := &accounts[i]
@@ -134,11 +138,11 @@ func perTrip(accounts []account, busy span, connected sample.Moment, devices int
 			after = a
 		}
 		if a.at >= connected && kb == 0 {
-			kb = float64(a.rss) / 1024 / float64(devices)
+			kb = a.kb(devices)
 		}
 	}
 	if before == nil || after == nil {
-		return 0, 0, fmt.Errorf("no account of a process around the broadcasts, which took %v", time.Duration(busy.to-busy.from))
+		return 0, 0, 0, fmt.Errorf("no account of a process around the broadcasts, which took %v", time.Duration(busy.to-busy.from))
 	}
-	return float64((after.cpu - before.cpu).Microseconds()) / float64(busy.ended), kb, nil
+	return float64((after.cpu - before.cpu).Microseconds()) / float64(busy.ended), kb, after.kb(devices), nil
 }

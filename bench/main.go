@@ -1,6 +1,8 @@
-// Command bench runs unpaced broadcasts with a muster binary and prints what
-// they cost: round trips and connects a second, CPU a round trip of generator
-// and hub apart, memory a device. It gives no verdict.
+// Command bench measures what unpaced broadcasts cost: those of a muster binary
+// and, in one go with them, those of the floor programs, which exchange the same
+// bytes and do nothing else. It prints round trips and connects a second,
+// processor time a round trip, memory a device, and each of them as a ratio to
+// the floor. It gives no verdict.
 //
 // Cases are interleaved, and each number is the median of the runs, so that
 // what else the machine does falls on all of them alike.
@@ -11,164 +13,169 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
+	"syscall"
+
+	"muster/bench/internal/floor"
 )
 
-// benchCase is one kind of broadcast.
-type benchCase struct {
-	name     string
-	scenario string
-	driver   string
-}
-
-const fleetPart = `
-seed: 1
-fleet:
-  - group: doors
-    devices: %d
-    id: "door-{index:06d}"
-    methods:
-      lockDoor: {status: 200, response: {locked: true}}
-connect: {rate: 1000000/s, inFlight: 500, timeout: 60s}
-`
-
-func cases(devices, repetitions int) []benchCase {
-	head := fmt.Sprintf(fleetPart, devices)
-	job := `
-jobs:
-  - name: lock
-    type: scheduleDeviceMethod
-    cloudToDeviceMethod: {methodName: lockDoor, payload: {lockTime: 10m}, responseTimeoutInSeconds: 60}
-    queryCondition: "*"
-    startTime: +1s
-    repeat: {times: %d, every: 10ms}
-`
-	job = fmt.Sprintf(job, repetitions)
-	var all []benchCase
-	for _, c := range []benchCase{
-		{name: "hub", scenario: "name: bench-hub\ntarget: {embedded: {}}\n" + head + job + "    via: hub\n"},
-		{name: "direct", scenario: "name: bench-direct\ntarget: {embedded: {}}\n" + head + job + "    via: direct\n    inFlight: 128\n"},
-		{name: "hub, memory", scenario: "name: bench-memory\ntarget: {embedded: {transport: memory}}\n" + head + job + "    via: hub\n"},
-	} {
-		for _, driver := range []string{"paho", "lean"} {
-			all = append(all, benchCase{c.name + ", " + driver, c.scenario, driver})
-		}
-	}
-	return all
+// settings are the flags.
+type settings struct {
+	muster, floor string
+	all           bool
+	only          []string
+	sizes         []int
+	repetitions   int
+	runs          int
+	list          bool
+	markdown      string
+	profile       string
 }
 
 func main() {
-	muster := flag.String("muster", "bin/muster", "the binary to measure")
-	devices := flag.Int("devices", 10_000, "devices of the fleet")
-	repetitions := flag.Int("repetitions", 20, "broadcasts a run")
-	runs := flag.Int("runs", 3, "runs of each case")
-	only := flag.String("only", "", "measure the cases whose names begin so, such as \"hub, memory\"")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *muster, selected(*only, cases(*devices, *repetitions)), *runs); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
 }
 
-// selected returns the cases whose names begin with only.
-func selected(only string, all []benchCase) []benchCase {
-	return slices.DeleteFunc(all, func(c benchCase) bool { return !strings.HasPrefix(c.name, only) })
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&s.muster, "muster", "bin/muster", "the binary to measure")
+	f.StringVar(&s.floor, "floor", "bin/floor", "the binary of ./bench/floor")
+	f.BoolVar(&s.all, "all", false, "measure the whole matrix, which takes an hour, and 5 GB for 100,000 devices of paho")
+	f.Func("only", "measure the cases of the whole matrix that have all these words, as in \"hub tcp lean\", with their floors", func(text string) error {
+		s.only = strings.Fields(text)
+		return nil
+	})
+	f.Func("sizes", "measure fleets of these sizes only, as in 1000,10000", func(text string) error {
+		for _, field := range strings.Split(text, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%q: want a number of devices", field)
+			}
+			s.sizes = append(s.sizes, n)
+		}
+		return nil
+	})
+	f.IntVar(&s.repetitions, "repetitions", 0, "broadcasts a run (default: 100,000 round trips, 3 to 100 broadcasts)")
+	f.IntVar(&s.runs, "runs", 3, "runs of each case")
+	f.BoolVar(&s.list, "list", false, "list the cases and measure nothing")
+	f.StringVar(&s.markdown, "markdown", "", "write the tables between the marker comments of this `file` too")
+	f.StringVar(&s.profile, "profile", "", "with -muster bin/profiled: write CPU profiles of generator and hub to this `folder`, and where the time goes")
+	if err := f.Parse(args); err != nil {
+		return s, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return s, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case s.runs < 1:
+		return s, fmt.Errorf("-runs %d: want 1 or more", s.runs)
+	case s.repetitions < 0:
+		return s, fmt.Errorf("-repetitions %d: want 1 or more", s.repetitions)
+	}
+	return s, nil
 }
 
-func bench(ctx context.Context, muster string, all []benchCase, runs int) error {
-	if len(all) == 0 {
-		return errors.New("no such case")
-	}
-	muster, err := filepath.Abs(muster)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	s, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	measured := make([][]costs, len(all))
-	for n := range runs {
-		for i, c := range all {
-			cost, err := runOnce(ctx, muster, c)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			fmt.Fprintf(os.Stderr, "run %d of %d, %s: %.0f round trips/s\n", n+1, runs, c.name, cost.roundTrips)
-			measured[i] = append(measured[i], cost)
-		}
+	chosen, left := s.choose()
+	if len(chosen) == 0 {
+		return errors.New("no such case; -all -list lists them all")
 	}
-	return printTable(all, measured)
+	if s.list {
+		for _, c := range chosen {
+			fmt.Fprintln(stdout, c)
+		}
+		return nil
+	}
+	if s.profile != "" {
+		return profile(ctx, s, chosen, stdout)
+	}
+	results, measured := measure(ctx, s, chosen, stderr)
+	if len(results) == 0 {
+		return measured
+	}
+	tables := results.tables(left)
+	if err := tables.text(stdout); err != nil {
+		return errors.Join(measured, err)
+	}
+	if s.markdown != "" && measured == nil {
+		return tables.into(s.markdown)
+	}
+	return measured
 }
 
-// runOnce runs a case in a folder of its own and reads its samples. The
-// verdict does not matter: an unpaced broadcast on a small machine saturates
-// the generator, and is invalid as a test.
-func runOnce(ctx context.Context, muster string, c benchCase) (costs, error) {
-	dir, err := os.MkdirTemp("", "muster-bench-")
+// measure runs all cases in turn, as often as asked. A case that fails is left
+// out from then on.
+func measure(ctx context.Context, s settings, chosen []benchCase, stderr io.Writer) (results, error) {
+	all := results{}
+	failed := map[benchCase]error{}
+	for n := range s.runs {
+		for _, c := range chosen {
+			if failed[c] != nil || ctx.Err() != nil {
+				continue
+			}
+			cost, err := once(ctx, s, c)
+			if err != nil {
+				failed[c] = fmt.Errorf("%v: %w", c, err)
+				fmt.Fprintf(stderr, "run %d of %d, %v\n", n+1, s.runs, failed[c])
+				continue
+			}
+			fmt.Fprintf(stderr, "run %d of %d, %v: %.0f round trips/s\n", n+1, s.runs, c, cost.roundTrips)
+			all[c] = append(all[c], cost)
+		}
+	}
+	errs := []error{context.Cause(ctx)}
+	for _, c := range chosen {
+		if failed[c] != nil {
+			errs = append(errs, failed[c])
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+// once measures a case once.
+func once(ctx context.Context, s settings, c benchCase) (costs, error) {
+	if !c.isFloor() {
+		return runOnce(ctx, s.muster, c, s.broadcasts(c), nil)
+	}
+	binary, err := filepath.Abs(s.floor)
 	if err != nil {
 		return costs{}, err
 	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "scenario.yaml")
-	if err := os.WriteFile(file, []byte(c.scenario), 0o666); err != nil {
-		return costs{}, err
-	}
-	out := filepath.Join(dir, "out")
-	cmd := exec.CommandContext(ctx, muster, "run", "--progress", "none", "--driver", c.driver, "--out", out, file)
-	text, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState.ExitCode() != exitInvalid && cmd.ProcessState.ExitCode() != exitThreshold {
-		return costs{}, fmt.Errorf("%w\n%s", err, text)
-	}
-	return read(out)
+	cost, err := floor.Run(ctx, binary, floor.Case{Pair: c.pair(), Devices: c.devices, Broadcasts: s.broadcasts(c)})
+	return costs{
+		roundTrips: cost.RoundTrips, generatorMicros: cost.ClientMicros, hubMicros: cost.ServerMicros,
+		generatorKB: cost.ClientKB, afterKB: cost.ClientAfterKB, hubKB: cost.ServerKB, connects: cost.Connects,
+	}, err
 }
 
-// Statuses of muster run that still leave whole numbers to read.
 const (
-	exitThreshold = 99
-	exitInvalid   = 110
+	tripsARun     = 100_000
+	leastRepeated = 3
+	mostRepeated  = 100
 )
 
-func printTable(all []benchCase, measured [][]costs) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "case\tround trips/s\tgenerator µs/trip\thub µs/trip\tgenerator KB/device\thub KB/device\tconnects/s\t")
-	for i, c := range all {
-		row := []func(costs) float64{
-			func(c costs) float64 { return c.roundTrips },
-			func(c costs) float64 { return c.generatorMicros },
-			func(c costs) float64 { return c.hubMicros },
-			func(c costs) float64 { return c.generatorKB },
-			func(c costs) float64 { return c.hubKB },
-			func(c costs) float64 { return c.connects },
-		}
-		fmt.Fprintf(w, "%s\t", c.name)
-		for _, of := range row {
-			fmt.Fprintf(w, "%s\t", number(median(measured[i], of)))
-		}
-		fmt.Fprintln(w)
+// broadcasts returns how many a run of a case has: enough that what a process
+// does beside them weighs little in what it uses.
+func (s settings) broadcasts(c benchCase) int {
+	if s.repetitions > 0 {
+		return s.repetitions
 	}
-	return w.Flush()
-}
-
-func number(v float64) string {
-	if v == 0 {
-		return "–" // not measured: the hub in memory shares the generator's process
-	}
-	if v < 100 {
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.0f", v)
-}
-
-func median(all []costs, of func(costs) float64) float64 {
-	values := make([]float64, len(all))
-	for i, c := range all {
-		values[i] = of(c)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return min(max(tripsARun/c.devices, leastRepeated), mostRepeated)
 }

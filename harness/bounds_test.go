@@ -25,6 +25,7 @@ func sized(t *testing.T, devices int, set ...string) *scenarios.Scenario {
 // Settings of the scenarios of these tests.
 const (
 	inMemory  = "target.embedded.transport=memory"
+	overTLS   = "target.embedded.transport=tls"
 	ofIoTHub  = "target={iothub: }"
 	oneSource = "connect.sourceAddresses=[127.0.0.1]"
 	twoMore   = "connect.sourceAddresses=[127.0.0.2, 127.0.0.3]"
@@ -72,6 +73,7 @@ func TestBounds(t *testing.T) {
 	check(host(0, 0, 75, 0, 0), true, "memory 1024", inMemory)
 	check(host(0, 0, 60, 0, 0), false, "memory 1024", onLean)
 	check(host(0, 0, 79, 0, 0), false, "memory 1024", ofIoTHub)
+	check(host(0, 0, 126, 0, 0), false, "memory 1024", overTLS)
 	check(host(0, 0, 30, 0, 0), false, "memory 0")
 	check(host(0, 0, 0, 94, 63), false, "memory of the control group 1024, GOMEMLIMIT 1024")
 	check(host(0, 0, 0, 94, 30), false, "GOMEMLIMIT 238, memory of the control group 1024")

@@ -11,7 +11,7 @@ const (
 	leanDeviceBytes   = 9 << 10
 	hubDeviceBytes    = 11 << 10
 	memoryDeviceBytes = 12 << 10 // the hub in the generator's process, without sockets
-	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device
+	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device, and about as much of the hub's
 )
 
 // needsMemory returns what a run of s takes with so many devices: the process
@@ -19,6 +19,9 @@ const (
 func needsMemory(s *scenarios.Scenario, devices int, inside bool) (generator, hub int64) {
 	n := int64(devices)
 	generator, hub = processBytes+n*generatorBytesPerDevice(s), processBytes+n*hubDeviceBytes
+	if embeddedOver(s, scenarios.TLS) {
+		generator, hub = generator+n*tlsDeviceBytes, hub+n*tlsDeviceBytes
+	}
 	switch {
 	case isRemote(s):
 		return generator + n*tlsDeviceBytes, 0

@@ -23,7 +23,8 @@ func StartInMemory(show func(*hub.Hub, *Hub)) StartHub { return startHub(show, t
 func startHub(show func(*hub.Hub, *Hub), memory bool) StartHub {
 	return func(_ context.Context, opts HubOptions) (*Hub, error) {
 		h := hub.New(&hub.Options{JobRate: opts.JobRate, Logger: opts.Logger})
-		running, err := serveInside(h, opts.Memory || memory)
+		opts.Memory = opts.Memory || memory
+		running, err := serveInside(h, opts)
 		if err == nil {
 			show(h, running)
 		}

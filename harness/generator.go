@@ -94,6 +94,7 @@ type assignedMethod struct {
 // reach is how devices connect: to an address, or to a hub that is not ours.
 type reach struct {
 	Addr      string
+	Authority []byte            `json:",omitempty"` // as PEM: the connection is over TLS
 	Transport dialer.Transport  `json:",omitempty"`
 	IoTHub    *scenarios.IoTHub `json:",omitempty"` // without its connection string
 }
@@ -196,7 +197,11 @@ func (a *assignment) config(opts GeneratorOptions) (fleet.Config, error) {
 		return c, a.suit(&c)
 	}
 	if c.Dial == nil {
-		c.Dial = DialTCP(a.Reach.Addr)
+		dial, err := dialTo(a.Reach.Addr, a.Reach.Authority)
+		if err != nil {
+			return c, err
+		}
+		c.Dial = dial
 	}
 	return c, nil
 }

@@ -41,7 +41,7 @@ type Options struct {
 	// Default results/<start time>-<scenario>.
 	Out string
 	// StartHub starts the embedded hub. Default: in this process, on loopback
-	// TCP or in memory, as the scenario says.
+	// TCP, over TLS or in memory, as the scenario says.
 	StartHub StartHub
 	// StartGenerator starts a child generator, and Generators is how many have the
 	// devices: 0 is as many as the limits ask for, 1 always this process alone.
@@ -136,6 +136,7 @@ type HubOptions struct {
 	Tier    hub.Tier // whose quotas it keeps; "" is none
 	Units   int      // of the tier
 	Memory  bool     // serve in memory, not on a network
+	TLS     bool     // serve devices over TLS
 	Logger  *slog.Logger
 }
 
@@ -145,7 +146,8 @@ type Hub struct {
 	BaseURL          string
 	Transport        http.RoundTripper           // nil for a hub on the network
 	Dial             fleet.DialFunc              // opens a device's connection
-	Addr             string                      // where devices connect over TCP, for child generators; "" is not known
+	addr             string                      // as ConnectTo has it, for child generators; "" is not known
+	authority        []byte                      // as ConnectTo has it
 	carrier          dialer.Transport            // of a hub that is not ours
 	turn             func(context.Context) error // waits until it takes another connection; nil = it does
 	Inside           bool                        // it runs in this process
@@ -208,6 +210,9 @@ func drivers() map[scenarios.Driver]fleet.Driver {
 	return map[scenarios.Driver]fleet.Driver{scenarios.Paho: paho.Driver{}, scenarios.Lean: new(lean.Driver)}
 }
 
-func inMemory(s *scenarios.Scenario) bool {
-	return s.Target.Embedded != nil && s.Target.Embedded.Transport == scenarios.Memory
+func inMemory(s *scenarios.Scenario) bool { return embeddedOver(s, scenarios.Memory) }
+
+// embeddedOver says whether the target is the embedded hub, over a transport.
+func embeddedOver(s *scenarios.Scenario, t scenarios.Transport) bool {
+	return s.Target.Embedded != nil && s.Target.Embedded.Transport == t
 }

@@ -11,6 +11,7 @@ import (
 	"muster/internal/goheap"
 	"muster/internal/sample"
 	"muster/iothub"
+	"muster/scenarios"
 )
 
 // startHub brings the target up and makes the client that jobs go through.
@@ -21,7 +22,7 @@ func (r *run) startHub(ctx context.Context) error {
 	embedded := r.scenario.Target.Embedded
 	h, err := r.opts.StartHub(ctx, HubOptions{
 		JobRate: embedded.JobRate, Tier: embedded.Tier, Units: embedded.Units,
-		Memory: inMemory(r.scenario), Logger: r.opts.Logger,
+		Memory: inMemory(r.scenario), TLS: embeddedOver(r.scenario, scenarios.TLS), Logger: r.opts.Logger,
 	})
 	if err != nil {
 		return err

@@ -483,7 +483,7 @@ func (r *run) assign(at fleet.Part) ([]byte, error) {
 	s := r.scenario
 	a := assignment{
 		Version: wire.Version, Part: at, Epoch: epoch, Seed: s.Seed, HostName: r.hub.ConnectionString.HostName,
-		Connect: s.Connect, Sources: r.sources.addrs, Reach: reach{Addr: r.hub.Addr},
+		Connect: s.Connect, Sources: r.sources.addrs, Reach: reach{Addr: r.hub.addr, Authority: r.hub.authority},
 	}
 	for _, g := range s.Fleet {
 		group := assignedGroup{

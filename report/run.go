@@ -66,7 +66,7 @@ type Limits struct {
 // Target is the system under test.
 type Target struct {
 	Kind      string  `json:"kind"`                // "embedded", "iothub" or "mqtt"
-	Transport string  `json:"transport,omitempty"` // "tcp" or "memory"; of an iothub "mqtt" or "websocket", both over TLS
+	Transport string  `json:"transport,omitempty"` // "tcp", "tls" or "memory"; of an iothub "mqtt" or "websocket", both over TLS
 	HostName  string  `json:"hostName,omitempty"`
 	JobRate   float64 `json:"jobRate,omitempty"` // executions a second that the embedded hub dispatches; 0 = unlimited
 	Tier      string  `json:"tier,omitempty"`    // whose quotas the embedded hub kept, or muster kept to on an iothub; absent = none

@@ -54,7 +54,7 @@ func TestParseReportsEveryFault(t *testing.T) {
 		{top("target: embedded"), `s.yaml:3:9: target: expected a mapping with keys such as "embedded", "iothub" or "mqtt", found "embedded"`},
 		{top("target: {}"), `s.yaml:3:9: target: expected one of "embedded", "iothub" or "mqtt"`},
 		{top("target: {embeded: {}}"), `s.yaml:3:10: target.embeded: unknown key "embeded"; did you mean "embedded"?`},
-		{top("target: {embedded: {transport: udp}}"), `s.yaml:3:32: target.embedded.transport: unknown transport "udp"; expected "tcp" or "memory"`},
+		{top("target: {embedded: {transport: udp}}"), `s.yaml:3:32: target.embedded.transport: unknown transport "udp"; expected "tcp", "tls" or "memory"`},
 		{top("target: {embedded: {transport: memmory}}"), `s.yaml:3:32: target.embedded.transport: unknown transport "memmory"; did you mean "memory"?`},
 		{top("target: {embedded: {jobRate: 4000}}"), "s.yaml:3:30: target.embedded.jobRate: expected a rate such as 4000/s, 100/m or 20/h, found the number 4000"},
 		{top("target: {embedded: {jobRate: 0/s}}"), `s.yaml:3:30: target.embedded.jobRate: must be above 0/s and at most 1000000000/s, is "0/s"`},

@@ -100,7 +100,7 @@ func (d *decoder) embedded(dst *Embedded) decode {
 			return
 		}
 		d.object(n, path,
-			optional("transport", choice(d, &dst.Transport, "transport", TCP, Memory)),
+			optional("transport", choice(d, &dst.Transport, "transport", TCP, TLS, Memory)),
 			optional("jobRate", d.rate(&dst.JobRate)),
 			optional("tier", choice(d, &dst.Tier, "tier", quota.F1, quota.S1, quota.S2, quota.S3)),
 			optional("units", d.integer(&dst.Units, 1, math.MaxInt32)),

@@ -17,7 +17,7 @@ var meanings = map[string]meaning{
 	"target": {"The system under test: one of the keys below. Without it, the embedded hub.", []any{object{"embedded": nil}}},
 
 	"target.embedded":           {"The hub that comes with muster, without quotas unless it has a tier.", nil},
-	"target.embedded.transport": {"tcp: loopback sockets, and the hub is a child process. memory: no sockets, and the hub is in the process of the run.", nil},
+	"target.embedded.transport": {"tcp: loopback sockets, and the hub is a child process. tls: the same, and the devices connect over TLS. memory: no sockets, and the hub is in the process of the run.", nil},
 	"target.embedded.jobRate":   {"Executions that the hub dispatches, all hub jobs together. Without it as fast as it can.", []any{"4000/s"}},
 	"target.embedded.tier":      {"The hub keeps the quotas of this tier. Without it there are none.", nil},
 	"target.embedded.units":     {"Units of the tier: 1 with F1, at most 200 with the others.", []any{2}},

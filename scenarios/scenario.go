@@ -66,6 +66,7 @@ type Transport string
 // The transports to the embedded hub.
 const (
 	TCP    Transport = "tcp"    // loopback sockets
+	TLS    Transport = "tls"    // the same with TLS for the devices
 	Memory Transport = "memory" // no sockets at all
 )
 

@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
+
+	"muster/internal/memnet"
 )
 
 // Role is which part of a pair a process plays.
@@ -16,16 +19,20 @@ type Role string
 
 // The roles.
 const (
-	Hub         Role = "hub"     // a Server on loopback
-	Devices     Role = "devices" // a Client
-	PahoDevices Role = "paho"    // a PahoClient
-	Both        Role = "both"    // a Server and a Client, in memory
-	WebServer   Role = "web"     // a Web on loopback
-	Callers     Role = "callers" // a Caller
+	Hub         Role = "hub"       // a Server on loopback
+	Devices     Role = "devices"   // a Client
+	PahoDevices Role = "paho"      // a PahoClient
+	Both        Role = "both"      // a Server and a Client, in memory
+	BothPaho    Role = "both-paho" // a Server and a PahoClient, in memory
+	WebServer   Role = "web"       // a Web on loopback
+	Callers     Role = "callers"   // a Caller
+	BothWeb     Role = "both-web"  // a Web and a Caller, in memory
 )
 
 // Roles returns all roles.
-func Roles() []Role { return []Role{Hub, Devices, PahoDevices, Both, WebServer, Callers} }
+func Roles() []Role {
+	return []Role{Hub, Devices, PahoDevices, Both, BothPaho, WebServer, Callers, BothWeb}
+}
 
 // Part is what a process is to be.
 type Part struct {
@@ -100,11 +107,17 @@ func (p Part) start(ctx context.Context) (half, error) {
 		return p.startPaho(ctx)
 	case Both:
 		return p.startBoth(ctx)
+	case BothPaho:
+		return p.startBothPaho(ctx)
 	case WebServer:
 		return p.startWeb()
 	case Callers:
-		c := NewCaller(p.Addr, p.Devices)
+		c := NewCaller(p.Addr, p.Devices, nil)
 		return half{broadcast: c.Broadcast, close: c.Close}, nil
+	case BothWeb:
+		l := memnet.Listen("web")
+		w, c := NewWeb(l), NewCaller("memory", p.Devices, l.DialContext)
+		return half{broadcast: c.Broadcast, close: func() { c.Close(); w.Close() }}, nil
 	}
 	return half{}, fmt.Errorf("role %q: want one of %v", p.Role, Roles())
 }
@@ -167,6 +180,23 @@ func (p Part) startBoth(ctx context.Context) (half, error) {
 	m := NewRoom()
 	s := NewServer(e, m, p.Devices)
 	c, took, err := Connect(ctx, e, m.Dial, p.Devices)
+	if err != nil {
+		s.Close()
+		return half{}, err
+	}
+	return half{hello: Hello{Connecting: took}, broadcast: s.Broadcast, close: func() { c.Close(); s.Close() }}, nil
+}
+
+// startBothPaho is in memory of the kind that is a net.Conn, as paho needs one.
+func (p Part) startBothPaho(ctx context.Context) (half, error) {
+	e, err := NewExchange()
+	if err != nil {
+		return half{}, err
+	}
+	l := memnet.Listen("hub")
+	s := NewServer(e, network{l}, p.Devices)
+	dial := func(ctx context.Context) (net.Conn, error) { return l.DialContext(ctx, "", "") }
+	c, took, err := ConnectPaho(ctx, dial, p.Devices)
 	if err != nil {
 		s.Close()
 		return half{}, err

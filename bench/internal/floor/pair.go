@@ -20,16 +20,18 @@ type Pair string
 
 // The pairs.
 const (
-	TCP     Pair = "tcp"      // Client and Server
-	TLS     Pair = "tls"      // the same over TLS
-	Memory  Pair = "memory"   // the same in one process
-	Paho    Pair = "paho"     // PahoClient and Server
-	PahoTLS Pair = "paho-tls" // the same over TLS
-	HTTP    Pair = "http"     // Caller and Web: no devices, the caller makes the calls
+	TCP        Pair = "tcp"         // Client and Server
+	TLS        Pair = "tls"         // the same over TLS
+	Memory     Pair = "memory"      // the same in one process
+	Paho       Pair = "paho"        // PahoClient and Server
+	PahoTLS    Pair = "paho-tls"    // the same over TLS
+	PahoMemory Pair = "paho-memory" // the same in one process
+	HTTP       Pair = "http"        // Caller and Web: no devices, the caller makes the calls
+	HTTPMemory Pair = "http-memory" // the same in one process
 )
 
 // Pairs returns all pairs.
-func Pairs() []Pair { return []Pair{TCP, TLS, Memory, Paho, PahoTLS, HTTP} }
+func Pairs() []Pair { return []Pair{TCP, TLS, Memory, Paho, PahoTLS, PahoMemory, HTTP, HTTPMemory} }
 
 // Case is a pair and what it is to do.
 type Case struct {
@@ -41,12 +43,13 @@ type Case struct {
 // Costs are what a pair took. Those of a pair in one process are all the
 // client's, which is otherwise the half in the generator's place.
 type Costs struct {
-	RoundTrips   float64 // a second, of the median broadcast
-	ClientMicros float64 // processor time a round trip
-	ServerMicros float64
-	ClientKB     float64 // resident when all were connected, a device
-	ServerKB     float64
-	Connects     float64 // a second; 0 of callers
+	RoundTrips    float64 // a second, of the median broadcast
+	ClientMicros  float64 // processor time a round trip
+	ServerMicros  float64
+	ClientKB      float64 // resident when all were connected, a device
+	ClientAfterKB float64 // the same after the last broadcast
+	ServerKB      float64
+	Connects      float64 // a second; 0 of callers
 }
 
 // Run measures a case. Its processes are of the binary, which plays a part as
@@ -77,6 +80,10 @@ func (c Case) roles() (server, client Role) {
 	switch c.Pair {
 	case Memory:
 		return Both, ""
+	case PahoMemory:
+		return BothPaho, ""
+	case HTTPMemory:
+		return BothWeb, ""
 	case Paho, PahoTLS:
 		return Hub, PahoDevices
 	case HTTP:
@@ -106,16 +113,18 @@ func (c Case) measure(client, server, begins *process, connecting time.Duration)
 	trips := float64(c.Devices * c.Broadcasts)
 	costs.RoundTrips = rates[len(rates)/2]
 	costs.ClientMicros = micros(clientAfter.CPU-clientBefore.CPU) / trips
-	costs.ClientKB = float64(clientBefore.RSS) / 1024 / float64(c.Devices)
+	costs.ClientKB, costs.ClientAfterKB = clientBefore.kb(c.Devices), clientAfter.kb(c.Devices)
 	if client != server {
 		costs.ServerMicros = micros(serverAfter.CPU-serverBefore.CPU) / trips
-		costs.ServerKB = float64(serverBefore.RSS) / 1024 / float64(c.Devices)
+		costs.ServerKB = serverBefore.kb(c.Devices)
 	}
-	if connecting > 0 {
+	if connecting > 0 { // callers have no devices
 		costs.Connects = float64(c.Devices) / connecting.Seconds()
 	}
 	return costs, err
 }
+
+func (a Account) kb(devices int) float64 { return float64(a.RSS) / 1024 / float64(devices) }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 

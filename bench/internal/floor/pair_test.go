@@ -94,6 +94,8 @@ func TestPairsBroadcast(t *testing.T) {
 	try("memory", floor.Both, "", false)
 	try("paho", floor.Hub, floor.PahoDevices, false)
 	try("paho over tls", floor.Hub, floor.PahoDevices, true)
+	try("paho in memory", floor.BothPaho, "", false)
+	try("http in memory", floor.BothWeb, "", false)
 	try("http", floor.WebServer, floor.Callers, false)
 }
 
@@ -144,7 +146,7 @@ func TestServerMindsItsExchange(t *testing.T) {
 		}
 		s.Close()
 	}
-	broadcast([]byte("nonsense"), "an answer to nothing")
+	broadcast(bytes.Repeat([]byte("no"), 50), "answer") // to nothing, or another one than it should
 	broadcast(nil, "EOF")
 
 	ctx, cancel := context.WithCancel(t.Context())

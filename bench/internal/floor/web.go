@@ -70,10 +70,11 @@ type Caller struct {
 	client    *http.Client
 }
 
-// NewCaller returns a Caller of so many devices at a Web.
-func NewCaller(addr string, devices int) *Caller {
+// NewCaller returns a Caller of so many devices at a Web, which dial reaches;
+// nil is TCP.
+func NewCaller(addr string, devices int, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Caller {
 	c := &Caller{base: "http://" + addr, devices: devices, transport: &http.Transport{
-		MaxIdleConnsPerHost: callsAtOnce, DisableCompression: true,
+		DialContext: dial, MaxIdleConnsPerHost: callsAtOnce, DisableCompression: true,
 	}}
 	c.client = &http.Client{Transport: c.transport}
 	c.header = http.Header{

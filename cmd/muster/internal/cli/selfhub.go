@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"time"
 
@@ -40,21 +41,41 @@ func startSelf(stderr io.Writer, verbose bool) harness.StartHub {
 			_ = c.stop() // the error is why
 			return nil, fmt.Errorf("start the hub: %w", err)
 		}
-		return &harness.Hub{
+		started := &harness.Hub{
 			ConnectionString: cs,
 			BaseURL:          "http://" + ready.HTTP,
-			Dial:             harness.DialTCP(ready.MQTT),
-			Addr:             ready.MQTT,
 			Done:             c.done,
 			Ended:            func() error { return c.err },
 			Stop:             c.stop,
-		}, nil
+		}
+		if err := ready.connect(started); err != nil {
+			_ = c.stop() // the error is why
+			return nil, fmt.Errorf("start the hub: %w", err)
+		}
+		return started, nil
 	}
 }
 
+// connect says where devices connect, over TLS if the hub serves that.
+func (e endpoints) connect(h *harness.Hub) error {
+	if e.MQTTS == "" {
+		return h.ConnectTo(e.MQTT, nil)
+	}
+	authority, err := os.ReadFile(e.CAFile)
+	if err != nil {
+		return fmt.Errorf("read the hub's CA: %w", err)
+	}
+	return h.ConnectTo(e.MQTTS, authority)
+}
+
 func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, verbose bool) (*child, endpoints, error) {
-	args := []string{"hub", "--json", "--until-eof", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
+	args := []string{"hub", "--json", "--until-eof", "--http", "127.0.0.1:0",
 		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose)}
+	if opts.TLS {
+		args = append(args, "--mqtt", "", "--mqtts", "127.0.0.1:0")
+	} else {
+		args = append(args, "--mqtt", "127.0.0.1:0")
+	}
 	if opts.Tier != "" {
 		args = append(args, "--tier", string(opts.Tier), "--units", strconv.Itoa(opts.Units))
 	}
