@@ -345,7 +345,7 @@ func (b *book) summary() Summary {
 	devices := int64(len(b.devices))
 	return Summary{
 		SchemaVersion: SchemaVersion, Scenario: b.run.Scenario, StartedAt: b.run.StartedAt.UTC(), DurationSeconds: seconds(time.Duration(b.last)),
-		Ended: b.ended(), Error: b.endError(), MusterVersion: b.run.MusterVersion, Seed: b.run.Seed, Driver: b.run.Driver, Target: b.run.Target,
+		Ended: b.ended(), Error: b.endError(), MusterVersion: b.run.MusterVersion, Seed: b.run.Seed, Driver: b.run.Driver, Target: b.target(),
 		Reasons: []string{}, Jobs: []Job{}, Faults: b.faultList(), Thresholds: []Threshold{}, Unexpected: b.unexpected,
 		Fleet: Fleet{
 			Devices: devices, Connected: b.connected, Failed: devices - b.connected,
@@ -358,6 +358,13 @@ func (b *book) summary() Summary {
 		},
 		Hub: b.hub, Warnings: b.warnings(),
 	}
+}
+
+// target returns the run's target with what must be known of it.
+func (b *book) target() Target {
+	t := b.run.Target
+	t.Note = TransportNote(t.Transport)
+	return t
 }
 
 func (b *book) ended() string {

@@ -32,7 +32,7 @@ type Report struct {
 	Summary Summary
 
 	dir     string
-	devices []deviceRows // by job
+	devices []deviceRows   // by job
 	windows []windowSeries // of the fleet, then of each job and phase that has any
 	book    *book          // for the page
 }
