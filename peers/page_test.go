@@ -132,10 +132,12 @@ func TestTheMapOfAVeryLargeFleet(t *testing.T) {
 	said := func() string { return value[string](t, b, `document.querySelector('.readout.device').innerText`) }
 	section := func() string { return value[string](t, b, `document.getElementById('devices').innerText`) }
 	find := func(name string) {
-		b.do(t, chromedp.SetValue(chromedp.CSS(`.find input`), ""), chromedp.SendKeys(chromedp.CSS(`.find input`), name+"\r"))
+		value[bool](t, b, `(() => { document.querySelector('.find input').value = ''; return true; })()`)
+		b.do(t, chromedp.SendKeys(chromedp.CSS(`.find input`), name+"\r"))
 	}
 	check("the map", section(), "250,000 devices, 13 in a cell")
-	b.do(t, chromedp.Focus(chromedp.CSS(`canvas.cells`)))
+	at := value[[]float64](t, b, `(() => { const box = document.querySelector('canvas.cells').getBoundingClientRect(); return [box.left, box.top]; })()`)
+	b.do(t, chromedp.MouseEvent(chromedp.MouseMoved, at[0]+0.5, at[1]+0.5), chromedp.Focus(chromedp.CSS(`canvas.cells`)))
 	check("the first cell", said(), "door-000000 … door-000012", "lock: succeeded 26, response up to", "connected in up to")
 	b.do(t, chromedp.KeyEvent(kb.ArrowRight))
 	check("the second", said(), "door-000013 … door-000025", "lock: succeeded 24, offline 2 (door-000013)")
