@@ -97,11 +97,26 @@ func (s *Stats) Add(o *Stats) {
 	s.Devices += o.Devices
 	s.Connections += o.Connections
 	for _, c := range [...]struct{ to, of *int64 }{
-		{&s.Idle, &o.Idle}, {&s.Connecting, &o.Connecting}, {&s.Online, &o.Online}, {&s.Offline, &o.Offline}, {&s.Closed, &o.Closed},
-		{&s.Failed, &o.Failed}, {&s.Attempts, &o.Attempts}, {&s.Refused, &o.Refused}, {&s.ConnectFailures, &o.ConnectFailures},
-		{&s.Lost, &o.Lost}, {&s.Left, &o.Left}, {&s.Renewed, &o.Renewed}, {&s.MethodCalls, &o.MethodCalls}, {&s.Unhandled, &o.Unhandled},
-		{&s.Silenced, &o.Silenced}, {&s.Notifications, &o.Notifications}, {&s.Stale, &o.Stale}, {&s.EchoFailures, &o.EchoFailures},
-		{&s.Unsent, &o.Unsent}, {&s.Unexpected, &o.Unexpected},
+		{&s.Idle, &o.Idle},
+		{&s.Connecting, &o.Connecting},
+		{&s.Online, &o.Online},
+		{&s.Offline, &o.Offline},
+		{&s.Closed, &o.Closed},
+		{&s.Failed, &o.Failed},
+		{&s.Attempts, &o.Attempts},
+		{&s.Refused, &o.Refused},
+		{&s.ConnectFailures, &o.ConnectFailures},
+		{&s.Lost, &o.Lost},
+		{&s.Left, &o.Left},
+		{&s.Renewed, &o.Renewed},
+		{&s.MethodCalls, &o.MethodCalls},
+		{&s.Unhandled, &o.Unhandled},
+		{&s.Silenced, &o.Silenced},
+		{&s.Notifications, &o.Notifications},
+		{&s.Stale, &o.Stale},
+		{&s.EchoFailures, &o.EchoFailures},
+		{&s.Unsent, &o.Unsent},
+		{&s.Unexpected, &o.Unexpected},
 	} {
 		*c.to += *c.of
 	}

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -211,6 +212,34 @@ func TestMetricOfAGroup(t *testing.T) {
 	}
 	if !slices.ContainsFunc(got.Rows, func(r gate.Row) bool { return r.Metric == "jobs.lock.total.p99" && r.Ratio.Value == 1 }) {
 		t.Errorf("rows %+v: want the whole job's total.p99 among them, unchanged", got.Rows)
+	}
+}
+
+// Runs in memory are compared with each other, and it is said what was compared.
+func TestRunsInMemoryAreNamed(t *testing.T) {
+	sides := func(transport string) []*gate.Folder {
+		var runs []*gate.Folder
+		for _, ms := range []float64{10, 10.1, 9.9, 10, 10} {
+			m := run(ms)
+			m.header.Target.Transport, m.scenario = transport, strings.Replace(m.scenario, "tcp", transport, 1)
+			runs = append(runs, m.folder(t))
+		}
+		return runs
+	}
+	for transport, want := range map[string]bool{"memory": true, "tcp": false} {
+		got, err := gate.Compare(sides(transport), sides(transport), gate.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text, markdown strings.Builder
+		if err := errors.Join(got.Text(&text), got.Markdown(&markdown)); err != nil {
+			t.Fatal(err)
+		}
+		for what, said := range map[string]string{"warnings": strings.Join(got.Warnings, "\n"), "text": text.String(), "markdown": markdown.String()} {
+			if said = strings.Join(strings.Fields(said), " "); strings.Contains(said, "not of a network") != want {
+				t.Errorf("%s of runs over %s name the memory transport: %v, want %v: %q", what, transport, !want, want, said)
+			}
+		}
 	}
 }
 

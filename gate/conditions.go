@@ -77,6 +77,9 @@ func (c *Comparison) warn(base, newer []*Folder, metric Metric) {
 	for _, d := range c.Forced {
 		add("compared by force: %s", d)
 	}
+	if note := report.TransportNote(newer[0].Header.Target.Transport); note != "" {
+		add("%s", note)
+	}
 	for _, side := range []struct {
 		name string
 		runs []*Folder

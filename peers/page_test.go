@@ -115,6 +115,59 @@ func TestTheMapNamesDevices(t *testing.T) {
 	}
 }
 
+// A cell of a very large fleet is of several devices: it has the colour of the worst, and says which that is.
+func TestTheMapOfAVeryLargeFleet(t *testing.T) {
+	b := newBrowser(t)
+	b.size(t, 1280, 900, "light")
+	b.open(t, madeReport(t, 250_000)) // 13 in a cell
+	b.do(t, chromedp.ScrollIntoView(chromedp.CSS(`canvas.cells`)))
+	check := func(what, got string, want ...string) {
+		t.Helper()
+		for _, text := range want {
+			if !strings.Contains(got, text) {
+				t.Errorf("%s says %q, want %q in it", what, got, text)
+			}
+		}
+	}
+	said := func() string { return value[string](t, b, `document.querySelector('.readout.device').innerText`) }
+	section := func() string { return value[string](t, b, `document.getElementById('devices').innerText`) }
+	find := func(name string) {
+		value[bool](t, b, `(() => { document.querySelector('.find input').value = ''; return true; })()`)
+		b.do(t, chromedp.SendKeys(chromedp.CSS(`.find input`), name+"\r"))
+	}
+	check("the map", section(), "250,000 devices, 13 in a cell")
+	at := value[[]float64](t, b, `(() => { const box = document.querySelector('canvas.cells').getBoundingClientRect(); return [box.left, box.top]; })()`)
+	b.do(t, chromedp.MouseEvent(chromedp.MouseMoved, at[0]+0.5, at[1]+0.5), chromedp.Focus(chromedp.CSS(`canvas.cells`)))
+	check("the first cell", said(), "door-000000 … door-000012", "lock: succeeded 26, response up to", "connected in up to")
+	b.do(t, chromedp.KeyEvent(kb.ArrowRight))
+	check("the second", said(), "door-000013 … door-000025", "lock: succeeded 24, offline 2 (door-000013)")
+	b.do(t, chromedp.KeyEvent(kb.End))
+	check("the last", said(), "door-249990 … door-249999")
+	find("door-100017")
+	check("a device that is not named", said(), "door-100009 … door-100021")
+	find("nobody")
+	check("the field", value[string](t, b, `document.querySelector('.find .none').innerText`), "no such device")
+	value[bool](t, b, `(() => {
+		const select = document.querySelector('.chart.devices select');
+		select.selectedIndex = [...select.options].findIndex(o => o.text === 'lock: worst outcome');
+		select.dispatchEvent(new Event('change'));
+		document.querySelector('.chart.devices details').open = true;
+		return true;
+	})()`)
+	check("the legend", section(), "succeeded 494,844", "offline 5,156")
+	colours := value[[]int](t, b, `(() => {
+		const c = document.querySelector('canvas.cells'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+		const count = {};
+		for (let i = 0; i < d.length; i += 4) if (d[i + 3]) count[[d[i], d[i + 1], d[i + 2]]] = (count[[d[i], d[i + 1], d[i + 2]]] || 0) + 1;
+		return Object.values(count).sort((a, b) => b - a);
+	})()`)
+	if len(colours) != 2 || colours[1] < 2578*9 { // cells, of nine pixels or more
+		t.Errorf("the map of outcomes has %v pixels by colour, want two colours, the rarer of 2,578 cells", colours)
+	}
+	b.inked(t, "all", 10)
+	b.quiet(t)
+}
+
 func TestTheReportOnAPhoneInTheDark(t *testing.T) {
 	b := newBrowser(t)
 	b.size(t, 360, 740, "dark")

@@ -30,6 +30,9 @@ func (r *Report) writeBench(w io.Writer) error {
 	buf := bufio.NewWriter(w)
 	fmt.Fprintf(buf, "# muster %s, verdict %s, started %s, seed %d\n", plain(s.MusterVersion), s.Verdict, s.StartedAt.UTC().Format(time.RFC3339), s.Seed)
 	fmt.Fprintf(buf, "target: %s\ndriver: %s\n", plain(s.Target.Kind), plain(s.Driver))
+	if s.Target.Note != "" { // of the others the line is left out: benchstat compares no runs that differ in it
+		fmt.Fprintf(buf, "transport: %s\n", plain(s.Target.Transport))
+	}
 	for _, u := range benchUnits {
 		fmt.Fprintf(buf, "Unit %s better=%s\n", u.name, u.better)
 	}

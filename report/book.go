@@ -21,7 +21,8 @@ type book struct {
 	run     *Run
 	jobs    []jobBook
 	devices []deviceBook
-	groups  map[string]string // one string a group, not one a device
+	groups  []string // that devices name; the first is ""
+	groupAt map[string]uint32
 
 	connect    series   // from due to ready, the first time
 	connectAt  []uint64 // connect by window
@@ -50,11 +51,12 @@ type book struct {
 
 // deviceBook is one device of the fleet.
 type deviceBook struct {
-	id, group string
-	due       sample.Moment // of its first attempt to connect
-	ready     bool
-	took      time.Duration // to connect the first time, if ready
-	returns   uint32        // how often it came back
+	id      string
+	due     sample.Moment // of its first attempt to connect
+	took    time.Duration // to connect the first time, if ready
+	group   uint32        // in book.groups
+	returns uint32        // how often it came back
+	ready   bool
 }
 
 // jobBook is one job.
@@ -71,7 +73,7 @@ type repetition struct {
 	targets sample.Targets
 	closed  *sample.Repetition // nil while it is open
 	rows    []row
-	at      map[uint32]int32 // device → index in rows
+	at      places // of devices, in rows
 }
 
 // row is the last that was recorded of an execution.
@@ -88,7 +90,7 @@ func newBook(run *Run) *book {
 	b := &book{
 		generators: make([]generatorBook, 1+len(run.Generators)),
 		run:        run, jobs: make([]jobBook, len(run.Jobs)), devices: make([]deviceBook, run.devices()),
-		gauges: newGauges(run.Thresholds), groups: map[string]string{}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
+		gauges: newGauges(run.Thresholds), groups: []string{""}, groupAt: map[string]uint32{"": 0}, errors: map[string]int64{}, reerrors: map[string]int64{}, lost: map[string]int64{},
 	}
 	for i := range b.jobs {
 		b.jobs[i] = jobBook{spec: run.Jobs[i], reps: map[uint32]*repetition{}, causes: []string{""}, causeOf: map[string]uint16{"": 0}}
@@ -110,6 +112,7 @@ func (b *book) add(rec sample.Record) {
 	case *sample.Targets:
 		if rep := b.repetition(r.Job, r.Repetition); rep != nil {
 			rep.targets = *r
+			rep.rows = slices.Grow(rep.rows, max(len(r.Devices)-len(rep.rows), 0))
 		}
 	case *sample.Execution:
 		b.addExecution(r)
@@ -141,14 +144,26 @@ func (b *book) addDevice(r *sample.Device) {
 		b.strays++
 		return
 	}
-	group, ok := b.groups[r.Group]
+	group, ok := b.groupAt[r.Group]
 	if !ok {
-		group = r.Group
-		b.groups[group] = group
+		group = uint32(len(b.groups))
+		b.groups = append(b.groups, r.Group)
+		b.groupAt[r.Group] = group
 	}
 	d := &b.devices[r.Index]
 	d.id, d.group = r.ID, group
 }
+
+// name returns a device's id, or its number if the samples do not have it.
+func (b *book) name(device uint32) string {
+	if id := b.devices[device].id; id != "" {
+		return id
+	}
+	return fmt.Sprintf("#%d", device)
+}
+
+// group returns the name of a device's group.
+func (b *book) group(device uint32) string { return b.groups[b.devices[device].group] }
 
 // addConnect counts a device's latency from when its first attempt was due, so
 // that attempts which failed before are in it.
@@ -202,7 +217,7 @@ func (b *book) repetition(job, n uint32) *repetition {
 	}
 	rep := b.jobs[job].reps[n]
 	if rep == nil {
-		rep = &repetition{at: map[uint32]int32{}}
+		rep = &repetition{}
 		b.jobs[job].reps[n] = rep
 	}
 	return rep
@@ -222,26 +237,24 @@ func (b *book) addExecution(r *sample.Execution) {
 		e.cause = b.jobs[r.Job].cause(r)
 	}
 	b.saw(max(r.Finished, r.Answered, r.Received, r.Booked))
-	rep.put(e, r.Final)
+	rep.put(e, r.Final, len(b.devices))
 }
 
-// put replaces what rep had of the row's device. Devices that are not of the
-// fleet have one index for all, so that theirs are kept apart, final ones only.
-func (r *repetition) put(e row, final bool) {
+// put replaces what rep had of the row's device, which may be of a fleet of so
+// many. Devices that are not of the fleet have one index for all, so that
+// theirs are kept apart, final ones only.
+func (r *repetition) put(e row, final bool, fleet int) {
 	if e.device == sample.NoDevice {
 		if final {
 			r.rows = append(r.rows, e)
 		}
 		return
 	}
-	if i, ok := r.at[e.device]; ok {
+	if i, ok := r.at.find(e.device); ok {
 		r.rows[i] = e
 		return
 	}
-	if r.rows == nil {
-		r.rows = make([]row, 0, len(r.targets.Devices))
-	}
-	r.at[e.device] = int32(len(r.rows))
+	r.at.put(e.device, len(r.rows), fleet)
 	r.rows = append(r.rows, e)
 }
 
@@ -314,7 +327,7 @@ func (b *book) summary() Summary {
 	devices := int64(len(b.devices))
 	return Summary{
 		SchemaVersion: SchemaVersion, Scenario: b.run.Scenario, StartedAt: b.run.StartedAt.UTC(), DurationSeconds: seconds(time.Duration(b.last)),
-		Ended: b.ended(), Error: b.endError(), MusterVersion: b.run.MusterVersion, Seed: b.run.Seed, Driver: b.run.Driver, Target: b.run.Target,
+		Ended: b.ended(), Error: b.endError(), MusterVersion: b.run.MusterVersion, Seed: b.run.Seed, Driver: b.run.Driver, Target: b.target(),
 		Reasons: []string{}, Jobs: []Job{}, Faults: b.faultList(), Thresholds: []Threshold{}, Unexpected: b.unexpected,
 		Fleet: Fleet{
 			Devices: devices, Connected: b.connected, Failed: devices - b.connected,
@@ -324,6 +337,13 @@ func (b *book) summary() Summary {
 		Generator: b.generator(),
 		Hub:       b.hub, Warnings: b.warnings(),
 	}
+}
+
+// target returns the run's target with what must be known of it.
+func (b *book) target() Target {
+	t := b.run.Target
+	t.Note = TransportNote(t.Transport)
+	return t
 }
 
 func (b *book) ended() string {

@@ -29,5 +29,10 @@ func WriteComparison(path string, runs []*Report) error {
 		Title: fmt.Sprintf("%d runs of %s", len(runs), strings.Join(scenarios, ", ")), Heading: strings.Join(scenarios, ", "),
 		Facts: count(int64(len(runs)), "run") + " over each other", Version: runs[0].Summary.MusterVersion,
 	}
+	for _, r := range runs {
+		if note := r.Summary.Target.Note; note != "" {
+			head.Note = sentence(note)
+		}
+	}
 	return writeFile(filepath.Dir(path), filepath.Base(path), func(w io.Writer) error { return writeHTML(w, &head, &data) })
 }

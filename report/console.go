@@ -119,18 +119,14 @@ func (c *console) head(s *Summary) {
 	for _, line := range wrap(items, " · ", c.width) {
 		c.line(c.paint(line, dim))
 	}
+	if s.Target.Note != "" {
+		c.notes("·", yellow, []string{s.Target.Note}, "")
+	}
 }
 
 // facts returns what a run was, for a line below its name.
 func (s *Summary) facts() []string {
-	target := s.Target.Kind
-	if s.Target.HostName != "" {
-		target += " " + s.Target.HostName
-	}
-	if s.Target.Transport != "" {
-		target += " over " + s.Target.Transport
-	}
-	facts := []string{target, "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
+	facts := []string{s.Target.text(), "driver " + s.Driver, count(s.Fleet.Devices, "device"), "seed " + strconv.FormatUint(s.Seed, 10), digits3(s.DurationSeconds) + " s"}
 	if s.Target.JobRate > 0 {
 		facts = append(facts, "job rate "+digits3(s.Target.JobRate)+"/s")
 	}

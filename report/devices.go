@@ -3,20 +3,11 @@ package report
 import (
 	"bufio"
 	"encoding/csv"
-	"fmt"
 	"io"
 	"strconv"
 
 	"muster/internal/sample"
 )
-
-// name returns the device's id, or its number if the samples do not have it.
-func (d *deviceRow) name() string {
-	if d.id == "" {
-		return fmt.Sprintf("#%d", d.device)
-	}
-	return d.id
-}
 
 // writeDevices writes devices.csv: a line for each device that a job
 // targeted. The latencies are of total, in milliseconds, and empty without
@@ -31,9 +22,12 @@ func (r *Report) writeDevices(w io.Writer) error {
 	if err := out.Write(append(head, "duplicates", "samples", "p50Ms", "p99Ms", "maxMs")); err != nil {
 		return err
 	}
-	for i := range r.devices {
-		if err := out.Write(r.devices[i].fields(head[:0])); err != nil {
-			return err
+	for _, job := range r.devices {
+		for i := range job.rows {
+			d := &job.rows[i]
+			if err := out.Write(d.fields(append(head[:0], r.book.name(d.device), r.book.group(d.device), job.job))); err != nil {
+				return err
+			}
 		}
 	}
 	out.Flush()
@@ -43,19 +37,17 @@ func (r *Report) writeDevices(w io.Writer) error {
 	return buf.Flush()
 }
 
-// fields appends the line's fields to dst.
+// fields appends the line's fields to dst, but for those that name the device
+// and the job.
 func (d *deviceRow) fields(dst []string) []string {
-	dst = append(dst, d.name(), d.group, d.job)
 	for _, o := range sample.Outcomes {
 		dst = append(dst, strconv.FormatUint(uint64(d.outcomes[o]), 10))
 	}
-	dst = append(dst, strconv.FormatUint(uint64(d.duplicates), 10))
-	if d.total == nil {
-		return append(dst, "0", "", "", "")
+	dst = append(dst, strconv.FormatUint(uint64(d.duplicates), 10), strconv.FormatUint(uint64(d.samples), 10))
+	if d.samples == 0 {
+		return append(dst, "", "", "")
 	}
-	n := d.total.TotalCount()
-	dst = append(dst, strconv.FormatInt(n, 10))
-	for _, us := range d.total.ValueAtPercentilesSlice(ranks(n, 50, 99)) {
+	for _, us := range []int64{d.p50, d.p99} {
 		dst = append(dst, millis(min(Millis(us*1e3), Millis(d.max))))
 	}
 	return append(dst, millis(Millis(d.max)))

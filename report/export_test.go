@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"muster/internal/sample"
 )
 
 // Names for tests of what only the package itself uses.
@@ -72,3 +74,29 @@ func (r *Report) WindowBytes() int {
 
 // Intervals writes histograms.hlog to w.
 func (r *Report) Intervals(w io.Writer) error { return r.writeIntervals(w) }
+
+// Book is what reading the samples leaves behind.
+type Book struct{ b *book }
+
+// NewBook returns an empty Book of a run.
+func NewBook(run *Run) Book { return Book{newBook(run)} }
+
+// Add takes in a record.
+func (b Book) Add(rec sample.Record) { b.b.add(rec) }
+
+// Fold makes the report of what was added.
+func (b Book) Fold() *Report {
+	s := b.b.summary()
+	rows, _, windows := b.b.foldJobs(&s)
+	return &Report{Summary: s, devices: rows, windows: windows, book: b.b}
+}
+
+// Cells returns what the page has of the devices.
+func (r *Report) Cells() *devicePage { return r.devicePage() }
+
+// Places returns a function that gives devices of a fleet places, and one that
+// finds them.
+func Places(fleet int) (put func(device uint32, at int), find func(device uint32) (int, bool)) {
+	var p places
+	return func(device uint32, at int) { p.put(device, at, fleet) }, p.find
+}

@@ -3,10 +3,9 @@ package report
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"muster/internal/sample"
 )
@@ -18,33 +17,34 @@ const slowest = 10
 const outcomeCount = len(sample.Outcomes) + 1
 
 // deviceRow is one device's part in one job, over all repetitions: a line of
-// devices.csv.
+// devices.csv. It has the percentiles and not their histogram: of all that a
+// fleet of a million is counted in, a million histograms would be the most.
 type deviceRow struct {
-	*deviceBook
-	job        string
-	device     uint32
-	duplicates uint32
 	outcomes   [outcomeCount]uint32
 	max        time.Duration
-	maxIn      uint32                        // the repetition of max
-	service    time.Duration                 // the longest; below zero if none was seen
-	total      *hdrhistogram.PackedHistogram // made at the first sample
+	service    time.Duration // the longest; below zero if none was seen
+	p50, p99   int64         // of total, in µs, as a histogram of the values gives them
+	device     uint32
+	duplicates uint32
+	maxIn      uint32 // the repetition of max
+	samples    uint32 // of total
 }
 
-// record takes in one total. What the histogram cannot hold is counted with
-// the job's phase.
+// deviceRows are a job's rows, in the order of the fleet.
+type deviceRows struct {
+	job  string
+	rows []deviceRow
+}
+
+// record takes in one total. What no histogram can hold is counted with the
+// job's phase.
 func (d *deviceRow) record(took time.Duration, repetition uint32) {
-	us, ok := micros(took)
-	if !ok {
+	if _, ok := micros(took); !ok {
 		return
 	}
-	if d.total == nil {
-		d.total = hdrhistogram.NewPacked(lowest, highest, digits)
-	}
-	if took > d.max {
+	if d.samples++; took > d.max {
 		d.max, d.maxIn = took, repetition
 	}
-	_ = d.total.RecordValue(us) // micros has checked the range, which is all it refuses
 }
 
 // folder turns the rows of one job after the other into numbers. Its
@@ -53,30 +53,31 @@ type folder struct {
 	book   *book
 	series [phases][outcomeCount]series
 	merged series
-	at     map[uint32]int32 // device → its index in rows, of the present job
-	flown  []flights        // by job
-	rows   []deviceRow
-	groups groups     // of the present job
-	detail *jobDetail // of the present job
+	flown  []flights // by job
+	all    []deviceRows
+	at     places      // of devices, in rows
+	rows   []deviceRow // of the present job, as are those that follow
+	groups groups
+	detail *jobDetail
 
 	windows []windowSeries // of all jobs
-	values  []uint64       // of one phase; its memory is used again
+	values  []uint64       // of one phase, or of one device; its memory is used again
 }
 
 // foldJobs fills in s.Jobs and returns a row for each device and job, in the
 // order of the jobs and of the fleet, when executions were on their way, and
 // the windows. It lets go of the rows as it goes.
-func (b *book) foldJobs(s *Summary) ([]deviceRow, []flights, []windowSeries) {
+func (b *book) foldJobs(s *Summary) ([]deviceRows, []flights, []windowSeries) {
 	f := folder{book: b, flown: make([]flights, len(b.jobs)), windows: []windowSeries{b.connectWindows(&s.Fleet)}}
 	for i := range b.jobs {
 		j := &b.jobs[i]
 		s.Jobs = append(s.Jobs, f.fold(j, &f.flown[i]))
 		b.gaugeJob(j)
 		for _, rep := range j.reps {
-			rep.rows, rep.at, rep.targets.Devices = nil, nil, nil
+			rep.rows, rep.at, rep.targets.Devices = nil, places{}, nil
 		}
 	}
-	return f.rows, f.flown, f.windows
+	return f.all, f.flown, f.windows
 }
 
 func (f *folder) fold(b *jobBook, flown *flights) Job {
@@ -84,8 +85,7 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 		Name: b.spec.Name, Type: b.spec.Type, Via: b.spec.Via, QueryCondition: b.spec.QueryCondition, Repetitions: b.spec.Repetitions,
 		IDs: []string{}, Unexpected: b.unexpected, Phases: map[string]*Stats{},
 	}
-	first := len(f.rows)
-	f.at = map[uint32]int32{}
+	f.at, f.rows = places{}, make([]deviceRow, 0, b.mostDevices(len(f.book.devices)))
 	f.groups = newGroups(f.book.run)
 	f.detail = f.book.newDetail()
 	foreign := int64(0)
@@ -94,7 +94,8 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 		if id := rep.id(); id != "" {
 			j.IDs = append(j.IDs, id)
 		}
-		rep.addUnseen()
+		rep.addUnseen(len(f.book.devices))
+		flown.grow(len(rep.rows))
 		for i := range rep.rows {
 			flown.add(&rep.rows[i], b.spec.Via == "direct")
 			if !f.count(b, &j, &rep.rows[i], n) {
@@ -110,21 +111,70 @@ func (f *folder) fold(b *jobBook, flown *flights) Job {
 	if foreign > 0 {
 		j.warn("%s of devices that the hub did not name or that are not of the fleet: in the ledger, not in devices.csv", count(foreign, "execution"))
 	}
-	rows := f.rows[first:]
-	slices.SortFunc(rows, func(a, b deviceRow) int { return cmp.Compare(a.device, b.device) })
-	j.Slowest = slowestOf(rows)
+	f.percentiles(b)
+	slices.SortFunc(f.rows, func(a, b deviceRow) int { return cmp.Compare(a.device, b.device) })
+	j.Slowest = f.slowest()
+	f.all = append(f.all, deviceRows{job: j.Name, rows: f.rows})
 	return j
+}
+
+// mostDevices returns how many devices of a fleet a job can have rows of: those
+// that a repetition had, if all had the same.
+func (j *jobBook) mostDevices(fleet int) int {
+	n := 0
+	for _, rep := range j.reps {
+		n = max(n, len(rep.rows), len(rep.targets.Devices))
+	}
+	return min(n, fleet)
+}
+
+// percentiles reads each device's percentiles off its values in all
+// repetitions, by the rule of the histograms.
+func (f *folder) percentiles(b *jobBook) {
+	reps := slices.Collect(maps.Values(b.reps))
+	for i := range f.rows {
+		d := &f.rows[i]
+		values := f.values[:0]
+		for _, rep := range reps {
+			if at, ok := rep.at.find(d.device); ok {
+				values = appendTotal(values, &rep.rows[at])
+			}
+		}
+		f.values = values
+		slices.Sort(values)
+		d.p50, d.p99 = ranked(values, 50), ranked(values, 99)
+	}
+}
+
+func appendTotal(values []uint64, e *row) []uint64 {
+	if took, ok := e.finished.Since(e.due); ok {
+		if us, ok := micros(took); ok {
+			values = append(values, uint64(us))
+		}
+	}
+	return values
+}
+
+// ranked returns the upper end of the bucket that holds the value of rank
+// ceil(p·n), as in ranks; 0 if there is none.
+func ranked(sorted []uint64, p float64) int64 {
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	rank := max(int(math.Ceil(p*float64(n)/100-1e-9)), 1)
+	return bucketValue(bucketOf(sorted[rank-1])+1) - 1
 }
 
 // addUnseen adds, to a repetition that was never closed, the devices that it
 // was meant for and of which nothing was recorded: how they ended is unknown.
-func (r *repetition) addUnseen() {
+func (r *repetition) addUnseen(fleet int) {
 	if r.closed != nil {
 		return
 	}
 	for _, d := range r.targets.Devices {
-		if _, ok := r.at[d]; !ok {
-			r.put(row{moments: moments{due: r.targets.Due}, device: d, outcome: sample.Unknown}, true)
+		if _, ok := r.at.find(d); !ok {
+			r.put(row{moments: moments{due: r.targets.Due}, device: d, outcome: sample.Unknown}, true, fleet)
 		}
 	}
 }
@@ -148,7 +198,7 @@ func (f *folder) count(b *jobBook, j *Job, e *row, repetition uint32) bool {
 	if int(e.device) >= len(f.book.devices) {
 		return false
 	}
-	d := f.row(j.Name, e.device)
+	d := f.row(e.device)
 	d.outcomes[e.outcome]++
 	d.duplicates += e.duplicates
 	if took, ok := e.finished.Since(e.due); ok {
@@ -187,12 +237,12 @@ func (f *folder) measure(b *jobBook, e *row, g *group) {
 	}
 }
 
-func (f *folder) row(job string, device uint32) *deviceRow {
-	i, ok := f.at[device]
+func (f *folder) row(device uint32) *deviceRow {
+	i, ok := f.at.find(device)
 	if !ok {
-		i = int32(len(f.rows))
-		f.at[device] = i
-		f.rows = append(f.rows, deviceRow{deviceBook: &f.book.devices[device], job: job, device: device, service: -1})
+		i = len(f.rows)
+		f.at.put(device, i, len(f.book.devices))
+		f.rows = append(f.rows, deviceRow{device: device, service: -1})
 	}
 	return &f.rows[i]
 }
@@ -240,12 +290,12 @@ func (j *Job) take(p phase, s *series) {
 	}
 }
 
-// slowestOf names the devices with the longest total, the longest first.
-func slowestOf(rows []deviceRow) []SlowDevice {
+// slowest names the devices with the longest total, the longest first.
+func (f *folder) slowest() []SlowDevice {
 	var top []*deviceRow
-	for i := range rows {
-		d := &rows[i]
-		if d.total == nil || len(top) == slowest && d.max <= top[slowest-1].max {
+	for i := range f.rows {
+		d := &f.rows[i]
+		if d.samples == 0 || len(top) == slowest && d.max <= top[slowest-1].max {
 			continue
 		}
 		at, _ := slices.BinarySearchFunc(top, d, func(a, b *deviceRow) int {
@@ -256,7 +306,7 @@ func slowestOf(rows []deviceRow) []SlowDevice {
 	}
 	var named []SlowDevice
 	for _, d := range top {
-		slow := SlowDevice{ID: d.name(), Group: d.group, Max: Millis(d.max), Repetition: int(d.maxIn) + 1}
+		slow := SlowDevice{ID: f.book.name(d.device), Group: f.book.group(d.device), Max: Millis(d.max), Repetition: int(d.maxIn) + 1}
 		if d.service >= 0 {
 			service := Millis(d.service)
 			slow.Service = &service

@@ -56,6 +56,15 @@ func cell(m Millis) string {
 	return number + " " + pad(unit, 2)
 }
 
+// sentence makes a text a sentence of its own; "" stays nothing.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:] + "."
+}
+
 // thousands prints n with a comma before every three digits.
 func thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)

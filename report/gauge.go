@@ -305,7 +305,7 @@ func (g *gauge) addRow(j *jobBook, repetition uint32, e *row, ended sample.Momen
 
 // inGroup reports whether a device is of a group, of which "" is all.
 func (b *book) inGroup(group string, device uint32) bool {
-	return group == "" || int(device) < len(b.devices) && b.devices[device].group == group
+	return group == "" || int(device) < len(b.devices) && b.group(device) == group
 }
 
 // gaugeFleet feeds the gauges that read the connects.

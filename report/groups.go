@@ -55,7 +55,7 @@ func (g *groups) of(b *book, e *row) *group {
 	if len(g.all) == 0 || int(e.device) >= len(b.devices) {
 		return nil
 	}
-	one := g.byName[b.devices[e.device].group]
+	one := g.byName[b.group(e.device)]
 	if one != nil {
 		one.targeted++
 		one.outcomes[e.outcome]++

@@ -65,6 +65,12 @@ func (r *Report) writeLogHead(log *hdrhistogram.HistogramLogWriter) error {
 		func() error {
 			return log.OutputComment(" muster: values in microseconds, Interval_Max in seconds; Tag=job.phase")
 		},
+		func() error {
+			if r.Summary.Target.Note == "" {
+				return nil
+			}
+			return log.OutputComment(" " + r.Summary.Target.Note)
+		},
 		log.OutputLogFormatVersion,
 		func() error { return log.OutputBaseTime(base) },
 		func() error { return log.OutputStartTime(r.Summary.StartedAt.UnixMilli()) },

@@ -66,8 +66,12 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		{"target", s.Target.Kind},
 		{"driver", s.Driver},
 		{"devices", strconv.FormatInt(s.Fleet.Devices, 10)},
+		{"transport", s.Target.Transport},
+		{"note", s.Target.Note},
 	} {
-		suite.Properties = append(suite.Properties, junitProperty{p[0], p[1]})
+		if p[1] != "" {
+			suite.Properties = append(suite.Properties, junitProperty{p[0], p[1]})
+		}
 	}
 	suite.Cases = append(suite.Cases, runCase(s))
 	for i := range s.Thresholds {

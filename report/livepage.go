@@ -19,6 +19,7 @@ var (
 // LivePage is what the page of a run that goes on says itself.
 type LivePage struct {
 	Scenario, Version string
+	Transport         string // of the target
 	Stop              string // what its stop button proves itself with
 }
 
@@ -31,8 +32,9 @@ func (p *LivePage) Write(w io.Writer) error {
 	}
 	return t.Execute(w, struct {
 		LivePage
+		Note            string
 		Styles, Scripts []string
-	}{*p, liveStyles, liveScripts})
+	}{*p, sentence(TransportNote(p.Transport)), liveStyles, liveScripts})
 }
 
 // LiveFile returns a style or a script that the page of a run asks for, and

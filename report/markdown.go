@@ -15,8 +15,11 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	m := new(markdown)
 	m.f("## muster: %s — %s\n\n", s.Verdict, escape(s.Scenario))
 	m.list(s.Reasons)
-	m.f("%s on %s, driver %s, seed %d, %s s. Connected: %s of %s.\n\n", count(s.Fleet.Devices, "device"), escape(join(s.Target.Kind, s.Target.HostName)),
+	m.f("%s on %s, driver %s, seed %d, %s s. Connected: %s of %s.\n\n", count(s.Fleet.Devices, "device"), escape(s.Target.text()),
 		escape(s.Driver), s.Seed, digits3(s.DurationSeconds), thousands(s.Fleet.Connected), thousands(s.Fleet.Devices))
+	if s.Target.Note != "" {
+		m.f("> **%s**\n\n", escape(sentence(s.Target.Note)))
+	}
 	m.thresholds(s.Thresholds)
 	m.ledgers(s.Jobs)
 	m.causes(s.Jobs)

@@ -30,6 +30,7 @@ var pageScripts = []string{
 // has run, and without one.
 type pageHead struct {
 	Title, Heading, Facts, Version string
+	Note                           string // "" if there is nothing to know beforehand
 	Verdict, Class, Mark           string // no verdict if there are several runs
 	Reasons                        []string
 
@@ -46,7 +47,7 @@ func (r *Report) writePage(w io.Writer) error {
 	s := &r.Summary
 	head := pageHead{
 		Title: s.Verdict.String() + ": " + s.Scenario, Heading: s.Scenario, Facts: strings.Join(append(s.facts(), s.StartedAt.Format(time.DateTime)+" UTC"), " · "), Version: s.MusterVersion,
-		Verdict: s.Verdict.String(), Reasons: s.Reasons,
+		Verdict: s.Verdict.String(), Reasons: s.Reasons, Note: sentence(s.Target.Note),
 	}
 	head.Class, head.Mark = s.Verdict.look()
 	return writeHTML(w, &head, p)

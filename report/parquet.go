@@ -48,7 +48,7 @@ func WriteParquet(dir, path string) error {
 		return err
 	}
 	b := newBook(run)
-	if b.torn, err = eachRecord(dir, b.add); err != nil {
+	if b.torn, err = eachRecord(dir, false, b.add); err != nil {
 		return err
 	}
 	return writeFile(filepath.Dir(path), filepath.Base(path), b.writeParquet)
@@ -85,7 +85,7 @@ func (b *book) executions(yield func(parquetRow) bool) {
 		j := &b.jobs[i]
 		for _, n := range j.inOrder() {
 			rep := j.reps[n]
-			rep.addUnseen()
+			rep.addUnseen(len(b.devices))
 			for k := range rep.rows {
 				if !yield(b.parquetRow(j, n, rep, &rep.rows[k])) {
 					return
@@ -119,7 +119,7 @@ func (b *book) parquetRow(j *jobBook, n uint32, rep *repetition, e *row) parquet
 	}
 	if e.device != sample.NoDevice && int(e.device) < len(b.devices) {
 		d := &b.devices[e.device]
-		row.Device, row.Group = &d.id, &d.group
+		row.Device, row.Group = &d.id, &b.groups[d.group]
 	}
 	return row
 }

@@ -3,9 +3,9 @@
 //
 // Build reads run.json and samples/ of a results folder and nothing else, so
 // the same folder always gives the same report, during the run's own process
-// or years later. Build streams: it keeps a compact row of each execution, a
-// sparse histogram of each device and job that had samples, the windows of a
-// second in a few bytes a value, and the dense histograms of one job at a time.
+// or years later. Build streams: it keeps a compact row of each execution, one
+// of each device and job, the windows of a second in a few bytes a value, and
+// the dense histograms of one job at a time.
 // WriteParquet exports the executions of such a folder. Live counts the same
 // while a run goes on, for those who watch it, and a Feed has its curves.
 //
@@ -32,7 +32,7 @@ type Report struct {
 	Summary Summary
 
 	dir     string
-	devices []deviceRow
+	devices []deviceRows   // by job
 	windows []windowSeries // of the fleet, then of each job and phase that has any
 	book    *book          // for the page
 }
@@ -46,7 +46,7 @@ func Build(dir string) (*Report, error) {
 		return nil, err
 	}
 	b := newBook(run)
-	if b.torn, err = eachRecord(dir, b.add); err != nil {
+	if b.torn, err = eachRecord(dir, false, b.add); err != nil {
 		return nil, err
 	}
 	s := b.summary()
@@ -55,7 +55,7 @@ func Build(dir string) (*Report, error) {
 	// The windows of the jobs are known only now, so that the wakes, far more
 	// than anything else that a run records, are read a second time, not kept.
 	w := newWatch(b.windows(), b.connects, flown, len(run.Generators))
-	if _, err := eachRecord(dir, w.add); err != nil {
+	if _, err := eachRecord(dir, true, w.add); err != nil {
 		return nil, err
 	}
 	w.judge(&s)
@@ -81,10 +81,10 @@ func (r *Report) Write() error {
 	)
 }
 
-// eachRecord calls do for each record of the run in dir, and reports whether
-// the samples end in the middle of one. A run that died before its first
+// eachRecord calls do for each record of the run in dir, or for those that are
+// of no single device, and reports whether the samples end in the middle of one. A run that died before its first
 // sample has none.
-func eachRecord(dir string, do func(sample.Record)) (torn bool, err error) {
+func eachRecord(dir string, others bool, do func(sample.Record)) (torn bool, err error) {
 	in, err := sample.OpenDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -93,6 +93,9 @@ func eachRecord(dir string, do func(sample.Record)) (torn bool, err error) {
 		return false, fmt.Errorf("build report: %w", err)
 	}
 	defer in.Close() // opened for reading only
+	if others {
+		in.SkipDevices()
+	}
 	for {
 		rec, err := in.Next()
 		if errors.Is(err, io.EOF) {

@@ -73,6 +73,29 @@ type Target struct {
 	Units     int     `json:"units,omitempty"`   // of the tier
 
 	ClockAhead *ClockAhead `json:"clockAhead,omitempty"` // absent if the hub is on this host, or did not tell
+
+	Note string `json:"note,omitempty"` // in summary.json: what must be known of it to read the latencies
+}
+
+// text names the target.
+func (t *Target) text() string {
+	text := t.Kind
+	if t.HostName != "" {
+		text += " " + t.HostName
+	}
+	if t.Transport != "" {
+		text += " over " + t.Transport
+	}
+	return text
+}
+
+// TransportNote says what a transport does to every latency; "" of one that is
+// a network's.
+func TransportNote(transport string) string {
+	if transport != "memory" {
+		return ""
+	}
+	return "memory transport: hub and devices are one process, and no network is in between; the latencies are of this process, not of a network"
 }
 
 // ClockAhead says how far the clock of a hub elsewhere is ahead of this host's:

@@ -92,7 +92,7 @@ func (r *Report) writePercentiles() error {
 	}
 	for i := range r.windows {
 		s := &r.windows[i]
-		if err := s.writeTables(dir, r.byOutcome(s)); err != nil {
+		if err := s.writeTables(dir, r.byOutcome(s), r.Summary.Target.Note); err != nil {
 			return err
 		}
 	}
@@ -117,12 +117,12 @@ func (r *Report) byOutcome(s *windowSeries) map[sample.Outcome]*Stats {
 	return stats
 }
 
-func (s *windowSeries) writeTables(dir string, byOutcome map[sample.Outcome]*Stats) error {
+func (s *windowSeries) writeTables(dir string, byOutcome map[sample.Outcome]*Stats, note string) error {
 	if s.stats == nil {
 		return nil
 	}
 	write := func(name string, o sample.Outcome, st *Stats) error {
-		return writeFile(dir, name+".hgrm", func(w io.Writer) error { return s.writeTable(w, o, st) })
+		return writeFile(dir, name+".hgrm", func(w io.Writer) error { return s.writeTable(w, o, st, note) })
 	}
 	if err := write(s.tag(), anyOutcome, s.stats); err != nil {
 		return err
@@ -144,8 +144,8 @@ const (
 )
 
 // writeTable writes a percentile table as HdrHistogram's plotters read it, in
-// milliseconds.
-func (s *windowSeries) writeTable(w io.Writer, outcome sample.Outcome, st *Stats) error {
+// milliseconds. Its foot, which they skip, ends with the note if there is one.
+func (s *windowSeries) writeTable(w io.Writer, outcome sample.Outcome, st *Stats, note string) error {
 	points, all := s.spectrum(outcome, st)
 	buf := bufio.NewWriter(w)
 	fmt.Fprintf(buf, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")
@@ -159,5 +159,8 @@ func (s *windowSeries) writeTable(w io.Writer, outcome sample.Outcome, st *Stats
 	fmt.Fprintf(buf, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", st.Mean.number(), all.StdDev()/1e3)
 	fmt.Fprintf(buf, "#[Max     = %12.3f, Total count    = %12d]\n", st.Max.number(), st.Count)
 	fmt.Fprintf(buf, "#[Buckets = %12d, SubBuckets     = %12d]\n", doublings, subBuckets)
+	if note != "" {
+		fmt.Fprintf(buf, "#[%s]\n", note)
+	}
 	return buf.Flush()
 }

@@ -64,7 +64,7 @@ func (b *book) fleetOf(group string) *Fleet {
 	var connect series
 	for i := range b.devices {
 		d := &b.devices[i]
-		if d.group != group {
+		if b.groups[d.group] != group {
 			continue
 		}
 		f.Devices++

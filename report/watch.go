@@ -78,6 +78,11 @@ func (f *flights) addSpan(from, to sample.Moment) {
 	f.ends = append(f.ends, to+sample.Moment(wakeEvery))
 }
 
+// grow makes room for so many more.
+func (f *flights) grow(n int) {
+	f.starts, f.ends = slices.Grow(f.starts, n), slices.Grow(f.ends, n)
+}
+
 func (f *flights) sort() {
 	slices.Sort(f.starts)
 	slices.Sort(f.ends)

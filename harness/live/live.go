@@ -53,10 +53,11 @@ type Options struct {
 
 // Page is that of one run.
 type Page struct {
-	opts     Options
-	scenario string
-	secret   string // what the stop button proves itself with
-	stop     sync.Once
+	opts      Options
+	scenario  string
+	transport string // of the embedded hub; "" of another target
+	secret    string // what the stop button proves itself with
+	stop      sync.Once
 
 	mu       sync.Mutex // guards the fields below; never held across a write
 	feed     *report.Feed
@@ -83,8 +84,12 @@ func New(s *scenarios.Scenario, live *report.Live, opts Options) *Page {
 	for _, t := range s.Thresholds {
 		about.Thresholds = append(about.Thresholds, t.Text)
 	}
+	transport := ""
+	if e := s.Target.Embedded; e != nil {
+		transport = string(e.Transport)
+	}
 	return &Page{
-		opts: opts, scenario: s.Name, secret: rand.Text(), feed: report.NewFeed(about, live), pages: map[*watcher]struct{}{},
+		opts: opts, scenario: s.Name, transport: transport, secret: rand.Text(), feed: report.NewFeed(about, live), pages: map[*watcher]struct{}{},
 		over: make(chan struct{}), closed: make(chan struct{}), read: make(chan struct{}, 1),
 	}
 }

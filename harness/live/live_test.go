@@ -46,6 +46,7 @@ func serve(t *testing.T, token string, f func(t *testing.T, l *lab)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scenarios.Scenario{
 			Name: "made " + markup, Jobs: []scenarios.Job{{Name: "lock " + markup, Type: scenarios.ScheduleDeviceMethod, Via: scenarios.Hub, Times: 2}},
+			Target:     scenarios.Target{Embedded: &scenarios.Embedded{Transport: scenarios.Memory}},
 			Thresholds: []scenarios.Threshold{{Text: "jobs.lock.total.p99 < 2s"}},
 		}
 		l := &lab{live: report.NewLive(harness.RunJobs(s)), base: "http://127.0.0.1"}
@@ -389,6 +390,9 @@ func TestThePageIsItsOwn(t *testing.T) {
 		_, page, h := l.ask(t, "GET", "/")
 		if strings.Contains(page, "<img") || !strings.Contains(page, "&lt;img") {
 			t.Errorf("the scenario's name is markup in\n%s", page)
+		}
+		if want := "the latencies are of this process, not of a network."; !strings.Contains(page, want) {
+			t.Errorf("the page of a run in memory does not say %q", want)
 		}
 		policy := h.Get("Content-Security-Policy")
 		for _, want := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} {

@@ -76,7 +76,7 @@ func (p *Page) page(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	of := report.LivePage{Scenario: p.scenario, Version: p.opts.Version, Stop: p.secret}
+	of := report.LivePage{Scenario: p.scenario, Version: p.opts.Version, Transport: p.transport, Stop: p.secret}
 	_ = of.Write(w) // who has gone away reads nothing
 }
 

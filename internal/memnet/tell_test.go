@@ -2,7 +2,6 @@ package memnet_test
 
 import (
 	"bytes"
-
 	"errors"
 	"io"
 	"net"

@@ -99,18 +99,21 @@ func kept(rec sample.Record) sample.Record {
 	return rec
 }
 
-// byKind sorts records by kind, as a flush writes them.
+// byKind sorts records as a flush writes them: by kind, and by the stripe that
+// is their device's.
 func byKind(records []sample.Record) []sample.Record {
 	order := func(rec sample.Record) int {
-		switch rec.(type) {
+		switch r := rec.(type) {
 		case *sample.Execution:
-			return 0
+			return int(r.Device % 16)
 		case *sample.Connect:
-			return 1
+			return 100 + int(r.Device%16)
 		case *sample.Device:
-			return 2
+			return 200 + int(r.Index/2048%16)
+		case *sample.Lost:
+			return 400 - int(r.Device%16)
 		}
-		return 3
+		return 400
 	}
 	slices.SortStableFunc(records, func(a, b sample.Record) int { return order(a) - order(b) })
 	return records

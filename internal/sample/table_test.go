@@ -125,7 +125,7 @@ func TestARecordThatWaitsGivesWayToTheNextOfItsExecution(t *testing.T) {
 			got = append(got, fmt.Sprint(int32(e.Device), e.Repetition, e.Answered, e.Finished))
 		}
 	}
-	want := []string{"1 0 3 0", "2 0 0 0", "-1 0 0 5", "-1 0 0 6", "1 0 3 4", "1 1 0 0", "2 0 7 8"}
+	want := []string{"1 0 3 0", "2 0 0 0", "-1 0 0 5", "-1 0 0 6", "1 0 3 4", "1 1 0 0", "2 0 7 8"} // in each write by stripes
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("executions on disk (-want +got):\n%s", diff)
 	}

@@ -129,34 +129,38 @@ func (w *Writer) Connect(c *Connect) {
 }
 
 // Lost records l.
-func (w *Writer) Lost(l *Lost) {
-	if s := w.lock(l.Device % stripeCount); s != nil {
-		s.appendRow(l)
+func (w *Writer) Lost(l *Lost) { w.row(l.Device%stripeCount, l) }
+
+// device records d.
+func (w *Writer) device(d *Device) {
+	if s := w.lock(d.Index / tableRecords % stripeCount); s != nil { // names that are alike stay together
+		s.devices = append(s.devices, *d)
 		w.unlock(s)
 	}
 }
 
 // Write records r, which may be of any kind.
 func (w *Writer) Write(r Record) {
-	at := uint32(0)
-	if d, ok := r.(*Device); ok {
-		at = d.Index / tableRecords % stripeCount // so that names that are alike stay together
-	}
-	s := w.lock(at)
-	if s == nil {
-		return
-	}
 	switch r := r.(type) {
 	case *Device:
-		s.devices = append(s.devices, *r)
+		w.device(r)
 	case *Connect:
-		s.connects = append(s.connects, *r)
+		w.Connect(r)
 	case *Execution:
-		s.recent.put(&s.batch, r)
+		w.Execution(r)
+	case *Lost:
+		w.Lost(r)
 	default:
-		s.appendRow(r)
+		w.row(0, r)
 	}
-	w.unlock(s)
+}
+
+// row records what is not written in tables.
+func (w *Writer) row(stripe uint32, r Record) {
+	if s := w.lock(stripe); s != nil {
+		s.appendRow(r)
+		w.unlock(s)
+	}
 }
 
 func (b *batch) appendRow(r Record) {

@@ -1,6 +1,6 @@
-// The map of all devices: a cell each, in the order of the fleet, coloured by
-// a quantity or by an outcome. Pointing at a cell names its device, and so do
-// the arrow keys; a field finds a device by its name.
+// The map of all devices: a cell each, or for so many, in the order of the
+// fleet, coloured by a quantity or by an outcome. Pointing at a cell names its
+// device or devices, and so do the arrow keys; a field finds one by its name.
 const heatmap = (() => {
   'use strict';
 
@@ -29,9 +29,11 @@ const heatmap = (() => {
     return [1, 3, 5].map(i => parseInt(c.slice(i, i + 2), 16));
   }
 
-  // map makes the figure. views are [{name, value: i => number or null, print,
-  // scale: 'log' | 'linear'}] or [{name, classes: [{name, color}], class: i => index or -1}].
-  // describe(i) gives what to say of a device, a list of texts, its name first.
+  // map makes the figure of n cells, each a unit. views are [{name, value: i =>
+  // number or null, print, scale: 'log' | 'linear'}] or [{name, classes: [{name,
+  // color}], class: i => index or -1, count: [number] of each class, or null to
+  // count cells}]. describe(i) gives what to say of a cell, a list of texts, its
+  // name first; find(text) the cell that a text names; about is said above.
   function map(o) {
     const state = { view: o.views[0], at: -1, columns: 1, cell: 1 };
     const canvas = dom.el('canvas', {
@@ -39,7 +41,7 @@ const heatmap = (() => {
       role: 'application',
       'aria-roledescription': 'map of devices',
       class: 'cells',
-      'aria-label': `${format.plural(o.n, 'device')}, a cell each. Arrow keys move from device to device.`,
+      'aria-label': `${o.about || `${format.plural(o.n, 'device')}, a cell each.`} Arrow keys move from ${o.unit} to ${o.unit}.`,
     });
     const mark = dom.el('div', { class: 'mark', hidden: true, 'aria-hidden': 'true' });
     const tip = dom.el('div', { class: 'tip', hidden: true, 'aria-hidden': 'true' });
@@ -99,6 +101,7 @@ const heatmap = (() => {
           canvas.focus({ preventScroll: true });
         }),
       ),
+      o.about && dom.el('p', { class: 'note' }, o.about),
       legend,
       frame,
       said,
@@ -123,14 +126,12 @@ const heatmap = (() => {
   // finder is the field that goes to a device by its name, or by a part of it.
   function finder(o, found) {
     const none = dom.el('span', { class: 'none', role: 'status' });
-    const input = dom.el('input', { type: 'search', placeholder: o.name(0), autocomplete: 'off', spellcheck: 'false' });
+    const input = dom.el('input', { type: 'search', placeholder: o.sample, autocomplete: 'off', spellcheck: 'false' });
     const go = e => {
       e.preventDefault();
       const text = input.value.trim();
       if (!text) return;
-      let i = -1;
-      for (let n = 0; n < o.n && i < 0; n++) if (o.name(n) === text) i = n;
-      for (let n = 0; n < o.n && i < 0; n++) if (o.name(n).includes(text)) i = n;
+      const i = o.find(text);
       none.textContent = i < 0 ? 'no such device' : '';
       if (i >= 0) found(i);
     };
@@ -185,14 +186,15 @@ const heatmap = (() => {
   function coloring(o, view, legend) {
     const empty = hex('--none');
     if (view.classes) {
-      const counts = view.classes.map(() => 0);
+      let counts = view.classes.map(() => 0);
       let without = 0;
       for (let i = 0; i < o.n; i++)
         if (view.class(i) < 0) without++;
         else counts[view.class(i)]++;
+      counts = view.count || counts;
       legend.replaceChildren(
         ...view.classes.flatMap((c, k) => (counts[k] ? [key(`var(${c.color})`, `${c.name} ${format.count(counts[k])}`)] : [])),
-        ...(without ? [key('var(--none)', `not targeted ${format.count(without)}`)] : []),
+        ...(without ? [key('var(--none)', `not targeted ${o.unit === 'cell' ? format.plural(without, 'cell') : format.count(without)}`)] : []),
       );
       const colors = view.classes.map(c => hex(c.color));
       return i => colors[view.class(i)] || empty;
@@ -210,7 +212,7 @@ const heatmap = (() => {
     }
     legend.replaceChildren(
       ...(max >= min ? [bar(min, max, view)] : []),
-      ...(without ? [key('var(--none)', `no value ${format.count(without)}`)] : []),
+      ...(without ? [key('var(--none)', `no value ${o.unit === 'cell' ? format.plural(without, 'cell') : format.count(without)}`)] : []),
     );
     const f = place => (view.scale === 'log' ? Math.log(Math.max(place, 1e-6)) : place);
     const low = f(min),
@@ -296,7 +298,7 @@ const heatmap = (() => {
     if (order.length === 0) return dom.el('p', { class: 'note' }, 'None.');
     return dom.table(
       `Worst by ${view.name}`,
-      ['device', view.classes ? view.name : `#${view.name}`, 'more'],
+      [o.unit === 'cell' ? 'devices' : 'device', view.classes ? view.name : `#${view.name}`, 'more'],
       order
         .slice(0, 50)
         .map(i => [

@@ -14,6 +14,7 @@ import (
 
 	"muster/capacity"
 	"muster/harness"
+	"muster/report"
 	"muster/scenarios"
 )
 
@@ -202,6 +203,11 @@ func newProber(file string, flags *capacityFlags, stdio Stdio) (*prober, error) 
 		p.result.Sets = strings.Join(p.sets, ", ")
 	}
 	p.result.Warnings = blindSpots(s)
+	if e := s.Target.Embedded; e != nil {
+		if note := report.TransportNote(string(e.Transport)); note != "" {
+			p.result.Warnings = append(p.result.Warnings, note)
+		}
+	}
 	return p, p.bound(s)
 }
 

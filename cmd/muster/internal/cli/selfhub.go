@@ -69,8 +69,10 @@ func (e endpoints) connect(h *harness.Hub) error {
 }
 
 func startChild(ctx context.Context, opts harness.HubOptions, stderr io.Writer, verbose bool) (*child, endpoints, error) {
-	args := []string{"hub", "--json", "--until-eof", "--http", "127.0.0.1:0",
-		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose)}
+	args := []string{
+		"hub", "--json", "--until-eof", "--http", "127.0.0.1:0",
+		"--job-rate", strconv.FormatFloat(opts.JobRate, 'g', -1, 64), fmt.Sprintf("--verbose=%v", verbose),
+	}
 	if opts.TLS {
 		args = append(args, "--mqtt", "", "--mqtts", "127.0.0.1:0")
 	} else {
