@@ -43,6 +43,7 @@ connect: {rate: 500/s, keepAlive: 20s}
 jobs:
   - {name: lock, type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: lock, payload: {n: 1}, responseTimeoutInSeconds: 5}, queryCondition: "*", startTime: +1s, repeat: {times: 3, every: 8s}, maxExecutionTimeInSeconds: 8}
   - {name: place, type: scheduleUpdateTwin, updateTwin: {properties: {desired: {mode: night}}, tags: {moved: true}}, queryCondition: "tags.site = 'north'", startTime: +2s}
+  - {name: reporting, type: scheduleUpdateTwin, updateTwin: {tags: {seen: true}}, queryCondition: "properties.reported.mode = 'night'", startTime: +5s}
   - {name: unknown, type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: open, payload: 1}, queryCondition: "tags.site = 'south'", startTime: +26s, via: direct}
 `,
 	"reboots": `
@@ -56,6 +57,8 @@ fleet:
 connect: {rate: 500/s}
 jobs:
   - {name: reboot, type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: reboot, payload: {}}, queryCondition: "*", startTime: +1s, repeat: {times: 2, every: 10s}}
+  - {name: gone, type: scheduleUpdateTwin, updateTwin: {tags: {gone: true}}, queryCondition: "connectionState = 'Disconnected'", startTime: +2s}
+  - {name: back, type: scheduleUpdateTwin, updateTwin: {tags: {back: true}}, queryCondition: "connectionState = 'Connected' AND tags.gone = true", startTime: +6s}
   - {name: away, type: scheduleUpdateTwin, updateTwin: {properties: {desired: {floor: 3}}}, queryCondition: "*", startTime: +7s}
 `,
 	"faults of the hub": `
@@ -89,6 +92,7 @@ jobs:
 // were scheduled.
 type came struct {
 	Executions []string // what the ledger booked, in order
+	Targeted   []string // whom each repetition did, and whom it should have
 	Failed     map[uint32]int
 	Lost       map[uint32]int // connections of each device
 	Unexpected int
@@ -156,6 +160,8 @@ func (c *came) add(t *testing.T, all []sample.Record) {
 				c.Executions = append(c.Executions, fmt.Sprintf("job %d.%d device %05d: %v %d %s, received %v, %d attempts, %d duplicates",
 					r.Job, r.Repetition, r.Device, r.Outcome, r.Status, r.Code, r.Received.Seen(), r.Attempts, r.Duplicates))
 			}
+		case *sample.Repetition:
+			c.Targeted = append(c.Targeted, fmt.Sprintf("job %d.%d: %d targeted, checked %v: %d missing, %d extra", r.Job, r.Repetition, r.Targeted, r.Checked, r.Missing, r.Extra))
 		case *sample.Connect:
 			if r.Error != "" {
 				c.Failed[r.Device]++
@@ -167,6 +173,7 @@ func (c *came) add(t *testing.T, all []sample.Record) {
 		}
 	}
 	slices.Sort(c.Executions)
+	slices.Sort(c.Targeted)
 }
 
 // ordered checks that no moment of an execution is before one that it follows.

@@ -32,6 +32,9 @@ func startHub(show func(*hub.Hub, *Hub), memory bool) StartHub {
 	}
 }
 
+// FewFiles lets a generator believe that its process may open so few files.
+func FewFiles(n int) *GeneratorOptions { return &GeneratorOptions{limits: &Limits{Descriptors: n}} }
+
 // GeneratorsInside returns what starts generators in this process, on a fake
 // clock if there is one, whose devices connect by dial.
 func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) StartGenerator {
@@ -49,6 +52,7 @@ func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.C
 		})
 		return &Generator{In: toIn, Out: fromOut, Stop: func() error {
 			_ = toIn.Close()
+			_ = fromOut.Close() // it may be writing
 			return running.Wait()
 		}}, nil
 	}

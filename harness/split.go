@@ -132,7 +132,7 @@ func (r *run) startGenerators(ctx context.Context, f *fleet.Fleet, observer flee
 		sp.parts = append(sp.parts, p)
 		sp.readers.Go(p.read)
 		if err := tell(p.process.In, wire.Start, order); err != nil {
-			return sp, p.fault(err)
+			return sp, p.unheard(err)
 		}
 	}
 	return sp, sp.greet(ctx)
@@ -173,8 +173,8 @@ func (sp *split) Ready() <-chan struct{} { return sp.ready }
 func (sp *split) Run(ctx context.Context) error {
 	begin := appendMoment(nil, sp.clock.Now())
 	for _, p := range sp.parts {
-		if err := tell(p.process.In, wire.Connect, begin); err != nil && !p.gone() {
-			return p.fault(err)
+		if err := tell(p.process.In, wire.Connect, begin); err != nil {
+			return p.unheard(err)
 		}
 	}
 	<-ctx.Done()
@@ -277,13 +277,16 @@ func (e *shortage) Unwrap() error { return e.number }
 
 func (c *counts) shortage() error { return &shortage{c.Because, c.Number} }
 
-// gone reports whether the generator tells nothing any more.
-func (p *part) gone() bool {
+// unheard words why the generator could not be told something: most likely it
+// is gone, and its reader is about to know why.
+func (p *part) unheard(err error) error {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
 	select {
-	case <-p.over:
-		return true
-	default:
-		return false
+	case <-p.split.failed:
+		return p.split.failure
+	case <-timer.C:
+		return p.fault(err)
 	}
 }
 
@@ -297,7 +300,7 @@ func (p *part) read() {
 	if err == nil || p.stopping.Load() {
 		return
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("%v %w", p, ErrGeneratorDied)
 		if ended := p.process.Stop(); ended != nil {
 			err = fmt.Errorf("%w: %w", err, ended)

@@ -62,6 +62,7 @@ func (b *book) addHealth(r *sample.Health) {
 		return
 	}
 	b.generators[r.Generator].add(r)
+	b.upkeep.descriptors = max(b.upkeep.descriptors, r.Descriptors)
 	if r.ClockStep.Abs() > b.clockStep.Abs() {
 		b.clockStep = r.ClockStep
 	}

@@ -54,7 +54,6 @@ type upkeep struct {
 const shortestAccount = 500 * time.Millisecond
 
 func (u *upkeep) addHealth(h *sample.Health) {
-	u.descriptors = max(u.descriptors, h.Descriptors)
 	took, ok := h.At.Since(u.before.At)
 	if ok && took < shortestAccount {
 		return

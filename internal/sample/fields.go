@@ -149,7 +149,9 @@ func (r *Health) fields(c *coder) {
 	c.int64(&r.Goroutines)
 	c.int64(&r.Descriptors)
 	c.duration(&r.ClockStep)
-	c.uint32(&r.Generator)
+	if !c.first { // which knew of one generator
+		c.uint32(&r.Generator)
+	}
 }
 
 // wakes are a millisecond apart: each is coded by its distance from the last.

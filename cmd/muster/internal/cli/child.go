@@ -34,7 +34,7 @@ func startProcess(args []string, stderr io.Writer) (*child, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = withoutVariables(os.Environ(), "MUSTER_")
+	cmd.Env = withoutVariables(withoutVariables(os.Environ(), "MUSTER_"), "IOTHUB_") // a child has no use for what is secret
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the run, which then ends its children
 	stdin, err := cmd.StdinPipe()

@@ -1,0 +1,101 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/internal/sample"
+	"muster/report"
+)
+
+// shared is small with its two devices in a generator each, whose wakes take so
+// long. A negative delay is a generator that says nothing.
+func shared(own, first, second time.Duration) *fixture {
+	f := small()
+	drop[sample.Health](f)
+	f.run.Generators = []report.Part{{From: 0, To: 1}, {From: 1, To: 2}}
+	for number, delay := range []time.Duration{own, first, second} {
+		if delay < 0 {
+			continue
+		}
+		before := len(f.records)
+		f.wakes(0, 3*s, delay)
+		for _, rec := range f.records[before:] {
+			rec.(*sample.Health).Generator = uint32(number)
+		}
+	}
+	return f
+}
+
+func TestTheWorstGeneratorDecides(t *testing.T) {
+	const well, slow, silent = 100 * time.Microsecond, 2600 * time.Microsecond, -1 // slow: one in ten waits 10.4 ms, above a tenth of total
+	check := func(own, first, second time.Duration, want report.Verdict, worst int, reason string) {
+		t.Helper()
+		got := shared(own, first, second).build(t).Summary
+		if got.Verdict != want || !strings.Contains(strings.Join(got.Generator.Reasons, "\n"), reason) {
+			t.Errorf("wakes of %v, %v, %v: %v %q, want %v with %q", own, first, second, got.Verdict, got.Generator.Reasons, want, reason)
+		}
+		if w := got.Jobs[0].Wake; (w != nil) != (worst >= 0) || w != nil && w.Generator != worst {
+			t.Errorf("wakes of %v, %v, %v: the job has %+v, want that of generator %d", own, first, second, w, worst)
+		}
+	}
+	check(well, well, well, report.Pass, 0, "")
+	check(well, well, slow, report.Invalid, 2, "job lock: generator 2 was saturated: wake p99 10.4 ms is above 10.0 ms")
+	check(well, slow, well, report.Invalid, 1, "job lock: generator 1 was saturated")
+	check(slow, well, well, report.Invalid, 0, "job lock: the run's own process was saturated")
+	check(well, silent, well, report.Invalid, 0, "job lock: no wake of generator 1 in the 94.0 ms that it lasted")
+}
+
+func TestGeneratorsAreSummedUpAndTold(t *testing.T) {
+	f := shared(100*time.Microsecond, 100*time.Microsecond, 200*time.Microsecond)
+	for _, rec := range f.records { // the second's numbers are its own
+		if h, ok := rec.(*sample.Health); ok && h.Generator == 2 {
+			h.CPU, h.MaxRSS, h.Descriptors = h.CPU*2, 50<<20, 70
+		}
+	}
+	got := f.build(t)
+	g := got.Summary.Generator
+	if g.CPUSeconds != 0.75+0.75+1.5 || g.MaxRSS != 250<<20 || g.Descriptors.Used != 70 || g.PeakCPU != 0 && g.PeakCPU > 1 {
+		t.Errorf("CPU %v s, %d bytes, open files %+v; want 3 s, 250 MiB and 70", g.CPUSeconds, g.MaxRSS, g.Descriptors)
+	}
+	if len(g.Parts) != 3 || g.Wake.P99 != g.Parts[2].Wake.P99 || g.Wake.P99 <= g.Parts[1].Wake.P99 {
+		t.Fatalf("wake p99 %v of %+v, want that of the worst of three", g.Wake.P99, g.Parts)
+	}
+	if p := g.Parts[2]; p.Number != 2 || p.From != 1 || p.To != 2 || p.CPUSeconds != 1.5 || p.MaxRSS != 50<<20 || p.Descriptors != 70 {
+		t.Errorf("the second generator is %+v", p)
+	}
+	var console bytes.Buffer
+	if err := got.Console(&console, report.ConsoleOptions{Width: 200}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the run's own process · wake p99 400 µs", "generator 1 · devices 0 to 0 · wake p99 400 µs", "generator 2 · devices 1 to 1 · wake p99 800 µs max 800 µs · CPU 1.50 s · 50 MiB"} {
+		if !strings.Contains(console.String(), want) {
+			t.Errorf("the console does not say %q:\n%s", want, console.String())
+		}
+	}
+}
+
+func TestAnAccountOfAGeneratorThatTheRunDoesNotHaveIsLeftOut(t *testing.T) {
+	f := small()
+	find[sample.Health](f, 1).Generator = 7
+	got := f.build(t).Summary
+	if !strings.Contains(strings.Join(got.Warnings, "\n"), "1 record of jobs or devices that the run does not have") || got.Generator.Parts != nil {
+		t.Errorf("warnings %q, parts %v", got.Warnings, got.Generator.Parts)
+	}
+}
+
+func TestLiveShowsAllGeneratorsTogether(t *testing.T) {
+	l := report.NewLive(small().run.Jobs)
+	for _, rec := range shared(100*time.Microsecond, 100*time.Microsecond, 100*time.Microsecond).records {
+		l.Write(rec)
+	}
+	for number := range uint32(3) { // the run's own account comes last
+		l.Write(&sample.Health{At: 4 * s, Generator: 2 - number, RSS: 10, CPU: time.Second, Goroutines: 1, Descriptors: int64(number)})
+	}
+	h := l.Snapshot().Health
+	if h == nil || h.RSS != 30 || h.CPU != 3*time.Second || h.Goroutines != 3 || h.Descriptors != 2 || h.Wakes != nil {
+		t.Errorf("Snapshot().Health = %+v, want the sum of three", h)
+	}
+}
