@@ -26,6 +26,13 @@ func (b Bound) String() string {
 	return fmt.Sprintf("%s, at most %d devices, by %s; a larger fleet is %s; for more: %s", b.Limit, b.Devices, b.Because, b.Then, b.Fix)
 }
 
+// The bounds by memory.
+const (
+	boundByHost  = "memory"
+	boundByGroup = "memory of the control group"
+	boundByGo    = "GOMEMLIMIT"
+)
+
 // What happens to a fleet that is larger than a bound.
 const (
 	thenRefused = "refused before it begins"
@@ -156,9 +163,9 @@ func (b *bounder) memory() {
 		generator, hub := needsMemory(b.s, n, b.inside)
 		return max(generator, hub)
 	}
-	b.within(b.host.MemoryBytes, "memory", "the host's memory: about %d MiB are available", "free memory", both)
-	b.within(b.host.GroupBytes, "memory of the control group", "the control group's memory.max, which leaves %d MiB", "raise memory.max", both)
-	b.within(b.host.GoBytes, "GOMEMLIMIT", "GOMEMLIMIT, which gives each process %d MiB", "raise GOMEMLIMIT", larger)
+	b.within(b.host.MemoryBytes, boundByHost, "the host's memory: about %d MiB are available", "free memory", both)
+	b.within(b.host.GroupBytes, boundByGroup, "the control group's memory.max, which leaves %d MiB", "raise memory.max", both)
+	b.within(b.host.GoBytes, boundByGo, "GOMEMLIMIT, which gives each process %d MiB", "raise GOMEMLIMIT", larger)
 }
 
 // within adds a bound by bytes, unless these are not known.

@@ -81,7 +81,8 @@ func (r *run) preflight(inside bool) error {
 		r.generators = n
 	}
 	r.sources = sourcesOf(r.scenario, host.Ports)
-	for _, b := range boundsOf(r.scenario, host, of) {
+	r.bounds = boundsOf(r.scenario, host, of)
+	for _, b := range r.bounds {
 		if b.Then == thenEnded && r.scenario.Devices() > b.Devices {
 			r.opts.Logger.Warn("the fleet may be too large for this host", "devices", r.scenario.Devices(), "limit", b.String())
 		}

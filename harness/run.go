@@ -78,6 +78,7 @@ type run struct {
 	hub      *Hub
 	client   *iothub.Client
 	sources  sources
+	bounds   []Bound
 	remote   *remote // the hub of an iothub target; nil: it is ours
 
 	generators int // child generators that have the devices; 0: this process has them
