@@ -81,3 +81,6 @@ func HostUse(before, after string) *report.HostUse {
 	}
 	return to.since(from)
 }
+
+// MemoryTransport reaches a REST side in memory.
+var MemoryTransport = memoryTransport

@@ -184,17 +184,24 @@ func (w *watch) memory(before, now hostReading) error {
 func (w *watch) hubShort() error {
 	w.mu.Lock()
 	last, thrash := w.hub, w.thrash
-	refused := w.refuse.since > 0 && last.at+1-w.refuse.since >= starvedFor
 	w.mu.Unlock()
 	switch {
 	case thrash:
 		return w.thrashing("hub", last.heap)
-	case refused:
+	case w.refused():
 		return w.starved("open files", fmt.Sprintf("the hub could not accept connections for %v, as it has no descriptor for them", starvedFor),
 			fmt.Sprintf("raise the limit (`%s` in this shell), %s, or run without sockets (--set target.embedded.transport=memory)",
 				raiseDescriptors(2*w.run.scenario.Devices()+spareDescriptors), lessOf(w.run.onlineNow())))
 	}
 	return nil
+}
+
+// refused reports whether the hub has had no descriptor for new connections for
+// too long.
+func (w *watch) refused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refuse.since > 0 && w.hub.at+1-w.refuse.since >= starvedFor
 }
 
 // thrashing is the end of a run of which a process cannot keep to its limit.
