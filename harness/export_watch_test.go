@@ -64,3 +64,4 @@ func ReadHostFiles(root fs.FS) (host [2]int64, groups [][2]int64) {
 	}
 	return [2]int64{r.memory.most, r.memory.used}, groups
 }
+
