@@ -98,27 +98,28 @@ func (b *bounder) files() {
 	if b.host.Descriptors == 0 {
 		return
 	}
-	most := max(0, b.host.Descriptors-spareDescriptors)
+	spare := spareFor(b.s)
+	most := max(0, b.host.Descriptors-spare)
 	switch {
 	case b.inside:
-		b.file(most/2, 2, "hub and generator", "in this process") // both ends of every connection
+		b.file(most/2, 2, spare, "hub and generator", "in this process") // both ends of every connection
 		return
 	case !isRemote(b.s):
-		b.file(most, 1, "hub", "in the embedded hub, which is one process however many generators there are")
+		b.file(most, 1, spare, "hub", "in the embedded hub, which is one process however many generators there are")
 	}
 	switch n := b.generators; {
 	case n == 1:
-		b.file(most, 1, "generator", "in this process")
-	case n > 1:
-		b.file(n*most, 1/float64(n), "generators", fmt.Sprintf("in each of %d generators", n))
+		b.file(most, 1, spare, "generator", "in this process")
+	case n > 1: // direct calls are the run's own
+		b.file(n*max(0, b.host.Descriptors-spareDescriptors), 1/float64(n), spareDescriptors, "generators", fmt.Sprintf("in each of %d generators", n))
 	}
 }
 
-// file adds the bound of a process that has so many connections a device. The
-// same words are said once.
-func (b *bounder) file(most int, each float64, process, where string) {
+// file adds the bound of a process that has so many connections a device, and
+// needs so many files beside them. The same words are said once.
+func (b *bounder) file(most int, each float64, spare int, process, where string) {
 	limit := b.host.Descriptors
-	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spareDescriptors }
+	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spare }
 	refusal := ""
 	if !slices.ContainsFunc(b.all, func(o Bound) bool { return o.refusal != "" && o.Devices <= most }) {
 		refusal = fmt.Sprintf("%d devices over tcp need %d open files %s, and its limit is %d; "+

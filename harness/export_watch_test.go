@@ -64,4 +64,3 @@ func ReadHostFiles(root fs.FS) (host [2]int64, groups [][2]int64) {
 	}
 	return [2]int64{r.memory.most, r.memory.used}, groups
 }
-

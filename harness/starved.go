@@ -119,7 +119,7 @@ func (r *run) shortOf(devices int, err error) error {
 	}
 	switch fleet.ShortageOf(err) {
 	case fleet.NoFiles:
-		need := r.scenario.Devices() + spareDescriptors
+		need := r.scenario.Devices() + spareFor(r.scenario)
 		if r.hub.Inside {
 			need += r.scenario.Devices()
 		}

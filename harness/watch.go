@@ -191,7 +191,7 @@ func (w *watch) hubShort() error {
 	case w.refused():
 		return w.starved("open files", fmt.Sprintf("the hub could not accept connections for %v, as it has no descriptor for them", starvedFor),
 			fmt.Sprintf("raise the limit (`%s` in this shell), %s, or run without sockets (--set target.embedded.transport=memory)",
-				raiseDescriptors(2*w.run.scenario.Devices()+spareDescriptors), lessOf(w.run.onlineNow())))
+				raiseDescriptors(2*w.run.scenario.Devices()+spareFor(w.run.scenario)), lessOf(w.run.onlineNow())))
 	}
 	return nil
 }
