@@ -36,6 +36,7 @@ const (
 // What happens to a fleet that is larger than a bound.
 const (
 	thenRefused = "refused before it begins"
+	thenDivided = "divided among child generators"
 	thenEnded   = "ended when it is nearly used up, with the results so far"
 )
 
@@ -55,15 +56,32 @@ func boundsOf(s *scenarios.Scenario, host Host, of layout) []Bound {
 	b.memory()
 	b.tier()
 	b.add(scenarios.MaxDevices, Bound{Limit: "what a scenario may hold", Because: "the largest fleet that a scenario can have", Then: thenRefused, Fix: "several runs"})
-	slices.SortStableFunc(b.all, func(x, y Bound) int { return cmp.Compare(x.Devices, y.Devices) })
+	slices.SortStableFunc(b.all, func(x, y Bound) int {
+		return cmp.Or(cmp.Compare(x.Devices, y.Devices), cmp.Compare(x.passable(), y.passable()))
+	})
 	return b.all
+}
+
+// passable is 1 for a bound that a larger fleet passes, else 0.
+func (b Bound) passable() int {
+	if b.Then == thenDivided {
+		return 1
+	}
+	return 0
+}
+
+// First returns, of Bounds, the first that a fleet cannot pass, and what comes
+// before it.
+func First(bounds []Bound) []Bound {
+	return bounds[:1+slices.IndexFunc(bounds, func(b Bound) bool { return b.passable() == 0 })]
 }
 
 // MostDevices returns how many devices a run of s can have at most, and what
 // bounds them. inside is as for Bounds.
 func MostDevices(s *scenarios.Scenario, host Host, inside bool) (devices int, why string) {
-	first := Bounds(s, host, inside)[0]
-	return first.Devices, first.Because
+	first := First(Bounds(s, host, inside))
+	last := first[len(first)-1]
+	return last.Devices, last.Because
 }
 
 // bounder collects bounds.
@@ -108,6 +126,11 @@ func (b *bounder) files() {
 		b.file(most, 1, spare, "hub", "in the embedded hub, which is one process however many generators there are")
 	}
 	switch n := b.generators; {
+	case n == 0:
+		b.add(most, Bound{
+			Limit: "open files of one generator", Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", b.host.Descriptors),
+			Then: thenDivided, Fix: "nothing needs to be done",
+		})
 	case n == 1:
 		b.file(most, 1, spare, "generator", "in this process")
 	case n > 1: // direct calls are the run's own

@@ -127,7 +127,7 @@ func TestAFleetThatThisHostKeepsSmallEndsTheRun(t *testing.T) {
 			}
 		})
 	}
-	check(syscall.EMFILE, "starved of open files: ", "this process may open ", "prlimit")
+	check(syscall.EMFILE, "starved of open files: ", "a process may open ", "prlimit")
 	check(syscall.EADDRNOTAVAIL, "starved of local ports: ", "1 source address", "connect.sourceAddresses")
 	check(syscall.ENOBUFS, "starved of memory for sockets: ")
 }

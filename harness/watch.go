@@ -206,8 +206,12 @@ func (w *watch) refused() bool {
 
 // thrashing is the end of a run of which a process cannot keep to its limit.
 func (w *watch) thrashing(process string, s goheap.State) error {
-	found := fmt.Sprintf("the %s needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", process, s.Need>>20, s.Limit>>20)
-	return w.starved("memory", found, "raise GOMEMLIMIT, "+w.lighter(boundByGo))
+	return w.starved("memory", overLimit("the "+process, s), "raise GOMEMLIMIT, "+w.lighter(boundByGo))
+}
+
+// overLimit says that a process cannot keep to its GOMEMLIMIT.
+func overLimit(process string, s goheap.State) string {
+	return fmt.Sprintf("%s needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", process, s.Need>>20, s.Limit>>20)
 }
 
 func (w *watch) starved(of, found, fix string) error {
