@@ -26,9 +26,17 @@ func (b Bound) String() string {
 	return fmt.Sprintf("%s, at most %d devices, by %s; a larger fleet is %s; for more: %s", b.Limit, b.Devices, b.Because, b.Then, b.Fix)
 }
 
+// The bounds by memory.
+const (
+	boundByHost  = "memory"
+	boundByGroup = "memory of the control group"
+	boundByGo    = "GOMEMLIMIT"
+)
+
 // What happens to a fleet that is larger than a bound.
 const (
 	thenRefused = "refused before it begins"
+	thenDivided = "divided among child generators"
 	thenEnded   = "ended when it is nearly used up, with the results so far"
 )
 
@@ -48,15 +56,32 @@ func boundsOf(s *scenarios.Scenario, host Host, of layout) []Bound {
 	b.memory()
 	b.tier()
 	b.add(scenarios.MaxDevices, Bound{Limit: "what a scenario may hold", Because: "the largest fleet that a scenario can have", Then: thenRefused, Fix: "several runs"})
-	slices.SortStableFunc(b.all, func(x, y Bound) int { return cmp.Compare(x.Devices, y.Devices) })
+	slices.SortStableFunc(b.all, func(x, y Bound) int {
+		return cmp.Or(cmp.Compare(x.Devices, y.Devices), cmp.Compare(x.passable(), y.passable()))
+	})
 	return b.all
+}
+
+// passable is 1 for a bound that a larger fleet passes, else 0.
+func (b Bound) passable() int {
+	if b.Then == thenDivided {
+		return 1
+	}
+	return 0
+}
+
+// First returns, of Bounds, the first that a fleet cannot pass, and what comes
+// before it.
+func First(bounds []Bound) []Bound {
+	return bounds[:1+slices.IndexFunc(bounds, func(b Bound) bool { return b.passable() == 0 })]
 }
 
 // MostDevices returns how many devices a run of s can have at most, and what
 // bounds them. inside is as for Bounds.
 func MostDevices(s *scenarios.Scenario, host Host, inside bool) (devices int, why string) {
-	first := Bounds(s, host, inside)[0]
-	return first.Devices, first.Because
+	first := First(Bounds(s, host, inside))
+	last := first[len(first)-1]
+	return last.Devices, last.Because
 }
 
 // bounder collects bounds.
@@ -91,27 +116,33 @@ func (b *bounder) files() {
 	if b.host.Descriptors == 0 {
 		return
 	}
-	most := max(0, b.host.Descriptors-spareDescriptors)
+	spare := spareFor(b.s)
+	most := max(0, b.host.Descriptors-spare)
 	switch {
 	case b.inside:
-		b.file(most/2, 2, "hub and generator", "in this process") // both ends of every connection
+		b.file(most/2, 2, spare, "hub and generator", "in this process") // both ends of every connection
 		return
 	case !isRemote(b.s):
-		b.file(most, 1, "hub", "in the embedded hub, which is one process however many generators there are")
+		b.file(most, 1, spare, "hub", "in the embedded hub, which is one process however many generators there are")
 	}
 	switch n := b.generators; {
+	case n == 0:
+		b.add(most, Bound{
+			Limit: "open files of one generator", Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", b.host.Descriptors),
+			Then: thenDivided, Fix: "nothing needs to be done",
+		})
 	case n == 1:
-		b.file(most, 1, "generator", "in this process")
-	case n > 1:
-		b.file(n*most, 1/float64(n), "generators", fmt.Sprintf("in each of %d generators", n))
+		b.file(most, 1, spare, "generator", "in this process")
+	case n > 1: // direct calls are the run's own
+		b.file(n*max(0, b.host.Descriptors-spareDescriptors), 1/float64(n), spareDescriptors, "generators", fmt.Sprintf("in each of %d generators", n))
 	}
 }
 
-// file adds the bound of a process that has so many connections a device. The
-// same words are said once.
-func (b *bounder) file(most int, each float64, process, where string) {
+// file adds the bound of a process that has so many connections a device, and
+// needs so many files beside them. The same words are said once.
+func (b *bounder) file(most int, each float64, spare int, process, where string) {
 	limit := b.host.Descriptors
-	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spareDescriptors }
+	needFor := func(devices int) int { return int(math.Ceil(each*float64(devices))) + spare }
 	refusal := ""
 	if !slices.ContainsFunc(b.all, func(o Bound) bool { return o.refusal != "" && o.Devices <= most }) {
 		refusal = fmt.Sprintf("%d devices over tcp need %d open files %s, and its limit is %d; "+
@@ -156,9 +187,9 @@ func (b *bounder) memory() {
 		generator, hub := needsMemory(b.s, n, b.inside)
 		return max(generator, hub)
 	}
-	b.within(b.host.MemoryBytes, "memory", "the host's memory: about %d MiB are available", "free memory", both)
-	b.within(b.host.GroupBytes, "memory of the control group", "the control group's memory.max, which leaves %d MiB", "raise memory.max", both)
-	b.within(b.host.GoBytes, "GOMEMLIMIT", "GOMEMLIMIT, which gives each process %d MiB", "raise GOMEMLIMIT", larger)
+	b.within(b.host.MemoryBytes, boundByHost, "the host's memory: about %d MiB are available", "free memory", both)
+	b.within(b.host.GroupBytes, boundByGroup, "the control group's memory.max, which leaves %d MiB", "raise memory.max", both)
+	b.within(b.host.GoBytes, boundByGo, "GOMEMLIMIT, which gives each process %d MiB", "raise GOMEMLIMIT", larger)
 }
 
 // within adds a bound by bytes, unless these are not known.

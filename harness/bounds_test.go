@@ -58,14 +58,14 @@ func TestBounds(t *testing.T) {
 	}
 	none := harness.Host{}
 	check(none, false, "")
-	check(host(20_000, 28_232, 0, 0, 0), false, "open files of the hub 19800")
+	check(host(20_000, 28_232, 0, 0, 0), false, "open files of the hub 19800, open files of one generator 19800")
 	check(host(20_000, 28_232, 0, 0, 0), true, "open files of the hub and generator 9900")
-	check(host(20_000, 28_232, 0, 0, 0), false, "open files of the hub 19800, local ports 28232", oneSource)
-	check(host(20_000, 300, 0, 0, 0), false, "local ports 300, open files of the hub 19800", oneSource)
-	check(host(20_000, 300, 0, 0, 0), false, "local ports 600, open files of the hub 19800", twoMore)
-	check(host(20_000, 300, 0, 0, 0), false, "open files of the hub 19800") // it takes addresses enough
-	check(host(40_000, 28_232, 0, 0, 0), true, "local ports 28232", ofIoTHub)
-	check(host(100, 28_232, 0, 0, 0), false, "open files of the hub 0")
+	check(host(20_000, 28_232, 0, 0, 0), false, "open files of the hub 19800, open files of one generator 19800, local ports 28232", oneSource)
+	check(host(20_000, 300, 0, 0, 0), false, "local ports 300, open files of the hub 19800, open files of one generator 19800", oneSource)
+	check(host(20_000, 300, 0, 0, 0), false, "local ports 600, open files of the hub 19800, open files of one generator 19800", twoMore)
+	check(host(20_000, 300, 0, 0, 0), false, "open files of the hub 19800, open files of one generator 19800") // it takes addresses enough
+	check(host(40_000, 28_232, 0, 0, 0), true, "local ports 28232, open files of one generator 39800", ofIoTHub)
+	check(host(100, 28_232, 0, 0, 0), false, "open files of the hub 0, open files of one generator 0")
 	check(host(100, 28_232, 0, 0, 0), true, "", inMemory)
 	// Two processes of 20 MiB and 54 KiB a device.
 	check(host(0, 0, 94, 0, 0), false, "memory 1024")
@@ -78,7 +78,29 @@ func TestBounds(t *testing.T) {
 	check(host(0, 0, 0, 94, 63), false, "memory of the control group 1024, GOMEMLIMIT 1024")
 	check(host(0, 0, 0, 94, 30), false, "GOMEMLIMIT 238, memory of the control group 1024")
 	check(none, false, "the tier's identities 500", "target.embedded.tier=F1")
-	check(host(400, 0, 0, 0, 0), false, "open files of the hub 200, the tier's identities 500", "target.embedded.tier=F1")
+	check(host(400, 0, 0, 0, 0), false, "open files of the hub 200, open files of one generator 200, the tier's identities 500", "target.embedded.tier=F1")
+}
+
+// A limit that a fleet passes by itself is not the end: the next one is told too.
+func TestFirst(t *testing.T) {
+	check := func(host harness.Host, want string, set ...string) {
+		t.Helper()
+		var got []string
+		for _, b := range harness.First(harness.Bounds(sized(t, 10, set...), host, false)) {
+			got = append(got, b.String())
+		}
+		if text := strings.Join(got, "\n"); text != want {
+			t.Errorf("the first limit of %+v %v is\n%s\nwant\n%s", host, set, text, want)
+		}
+	}
+	check(harness.Host{Limits: harness.Limits{Descriptors: 20_000}}, "open files of the hub, at most 19800 devices, by the limit of 20000 open files in a process (ulimit -Hn); "+
+		"a larger fleet is refused before it begins; for more: sudo prlimit --pid $$ --nofile=39800:39800, or run without descriptors (--set target.embedded.transport=memory)")
+	check(harness.Host{Limits: harness.Limits{Descriptors: 20_000, Ports: 28_232}}, "open files of one generator, at most 19800 devices, by the limit of 20000 open files in a process (ulimit -Hn); "+
+		"a larger fleet is divided among child generators; for more: nothing needs to be done\n"+
+		"local ports, at most 28232 devices, by the host's 28232 local ports (net.ipv4.ip_local_port_range); a larger fleet is refused before it begins; "+
+		"for more: widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), connect from more addresses of this host (connect.sourceAddresses)", ofIoTHub)
+	check(harness.Host{MemoryBytes: 94 << 20}, "memory, at most 1024 devices, by the host's memory: about 94 MiB are available; "+
+		"a larger fleet is ended when it is nearly used up, with the results so far; for more: about 148 MiB for 2048 devices: free memory, or --driver lean, which takes less of it")
 }
 
 func TestPreflight(t *testing.T) {

@@ -32,12 +32,15 @@ func layoutOf(s *scenarios.Scenario, inside bool) layout {
 	return layout{}
 }
 
-// count returns how many generators share so many devices.
-func (l layout) count(limits Limits, devices int) int {
+// count returns how many generators share the devices of s.
+func (l layout) count(limits Limits, s *scenarios.Scenario) int {
 	if l.generators > 0 {
 		return l.generators
 	}
-	return GeneratorsFor(limits, devices)
+	if limits.Descriptors > 0 { // one that is alone makes the direct calls too
+		limits.Descriptors = max(1, limits.Descriptors-spareFor(s)+spareDescriptors)
+	}
+	return GeneratorsFor(limits, s.Devices())
 }
 
 // layout returns which processes a run of s is to have. inside is as for Bounds.

@@ -86,3 +86,6 @@ func HostUse(before, after string) *report.HostUse {
 	}
 	return to.since(from)
 }
+
+// MemoryTransport reaches a REST side in memory.
+var MemoryTransport = memoryTransport

@@ -20,6 +20,7 @@ import (
 
 	"muster/harness"
 	"muster/hub"
+	"muster/internal/goheap"
 	"muster/internal/sample"
 	"muster/report"
 	"muster/scenarios"
@@ -42,6 +43,11 @@ func steady(ctx context.Context, clock *sample.Clock, emit func(sample.Wake, tim
 	}
 }
 
+// plenty is a host that lacks nothing, as this one may.
+func plenty() harness.HostReading {
+	return harness.ReadingOf([2]int64{8 << 30, 1 << 30}, [2]int64{}, [2]int64{}, goheap.State{})
+}
+
 // parse loads a scenario for the memory transport.
 func parse(t *testing.T, src string, set ...string) *scenarios.Scenario {
 	t.Helper()
@@ -56,6 +62,7 @@ func parse(t *testing.T, src string, set ...string) *scenarios.Scenario {
 func run(ctx context.Context, t *testing.T, s *scenarios.Scenario, opts harness.Options) (*report.Summary, string, error) {
 	t.Helper()
 	harness.SetWakes(&opts, steady)
+	harness.SetReadings(&opts, plenty)
 	if opts.Out == "" {
 		opts.Out = filepath.Join(t.TempDir(), "out")
 	}

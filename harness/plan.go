@@ -219,9 +219,8 @@ func (p *planner) faults() {
 func (p *planner) needs(host Host) {
 	p.Needs.GeneratorBytes, p.Needs.HubBytes = needsMemory(p.s, p.Devices, false)
 	if !inMemory(p.s) {
-		p.Needs.Generators, p.Needs.Descriptors, p.Needs.Ports = 1, p.Devices+spareDescriptors, p.Devices
-		if isRemote(p.s) { // else the hub's limit comes first
-			n := GeneratorsFor(host.Limits, p.Devices)
+		p.Needs.Generators, p.Needs.Descriptors, p.Needs.Ports = 1, p.Devices+spareFor(p.s), p.Devices
+		if n := layoutOf(p.s, false).count(host.Limits, p.s); isRemote(p.s) && n > 1 { // else the hub's limit comes first
 			p.Needs.Generators, p.Needs.Descriptors = n, (p.Devices+n-1)/n+spareDescriptors
 		}
 		p.Needs.Sources = len(sourcesOf(p.s, host.Ports).addrs)

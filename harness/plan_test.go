@@ -207,9 +207,15 @@ func TestPlanNeeds(t *testing.T) {
 	lacks(harness.Host{Limits: harness.Limits{Descriptors: 399}}, "check limits: 200 devices over tcp need 400 open files")
 	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "")
 	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "check limits: 200 devices over tcp need as many local ports", oneSource)
+	// A direct job has a REST connection for each call in flight; the first hundred are always counted.
+	files, direct := harness.Host{Limits: harness.Limits{Descriptors: 400}}, "jobs.lock.via=direct"
+	lacks(files, "", direct)
+	lacks(files, "check limits: 200 devices over tcp need 450 open files", direct, "jobs.lock.inFlight=150")
+	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=300")
+	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=0")
 	lacks(harness.Host{MemoryBytes: 40<<20 + 200*54<<10 - 1}, "check memory: 200 devices take about 50 MiB, and this host has 50 MiB available")
-	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 3 || p.Bounds[0].Devices != 1_000_000 {
-		t.Errorf("with 100 ports: needs %+v, bound by %+v; want three source addresses, and no bound by ports", p.Needs, p.Bounds[0])
+	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 3 || harness.First(p.Bounds)[0].Devices != 1_000_000 {
+		t.Errorf("with 100 ports: needs %+v, bound by %+v; want three source addresses, and no bound by ports", p.Needs, harness.First(p.Bounds))
 	}
 }
 

@@ -18,9 +18,28 @@ type Limits struct {
 	Ports       int // local ports for one source and destination address
 }
 
-// spareDescriptors is what a process needs beside its devices' connections:
-// REST connections, files, the canary, the runtime's own.
-const spareDescriptors = 200
+// spareDescriptors is what a process needs beside its devices' connections: up
+// to spareCalls REST connections, files, the canary, the runtime's own.
+const (
+	spareDescriptors = 200
+	spareCalls       = 100
+)
+
+// spareFor returns what generator and hub each need beside the connections of
+// the devices of s: a direct job has a REST connection for each call in flight.
+func spareFor(s *scenarios.Scenario) int {
+	calls := 0
+	for i := range s.Jobs {
+		switch j := &s.Jobs[i]; {
+		case j.Via != scenarios.Direct || j.DeviceID != "":
+		case j.InFlight == 0:
+			calls += s.Devices()
+		default:
+			calls += min(j.InFlight, s.Devices())
+		}
+	}
+	return spareDescriptors + max(0, calls-spareCalls)
+}
 
 // widenPorts gives a host the mostPorts ports that there can be.
 const (
@@ -77,11 +96,12 @@ func (r *run) preflight(inside bool) error {
 	if err != nil {
 		return err
 	}
-	if n := of.count(host.Limits, r.scenario.Devices()); n > 1 {
+	if n := of.count(host.Limits, r.scenario); n > 1 {
 		r.generators = n
 	}
 	r.sources = sourcesOf(r.scenario, host.Ports)
-	for _, b := range boundsOf(r.scenario, host, of) {
+	r.bounds = boundsOf(r.scenario, host, of)
+	for _, b := range r.bounds {
 		if b.Then == thenEnded && r.scenario.Devices() > b.Devices {
 			r.opts.Logger.Warn("the fleet may be too large for this host", "devices", r.scenario.Devices(), "limit", b.String())
 		}

@@ -424,6 +424,7 @@ func TestALongRunRenewsItsTokens(t *testing.T) {
 			<-ctx.Done() // ten million wakes would show nothing here
 			return nil
 		})
+		harness.SetReadings(&o, plenty)
 		result, err := harness.Run(t.Context(), sc, &o)
 		if err != nil {
 			t.Fatal(err)

@@ -78,6 +78,7 @@ type run struct {
 	hub      *Hub
 	client   *iothub.Client
 	sources  sources
+	bounds   []Bound
 	remote   *remote // the hub of an iothub target; nil: it is ours
 
 	generators int // child generators that have the devices; 0: this process has them
@@ -308,12 +309,10 @@ func (r *run) makeReport() (*report.Report, error) {
 		r.header.Target.ClockAhead = r.remote.clocks.ahead()
 	}
 	r.header.HostUse = r.hostUse()
-	if err := report.WriteRun(r.opts.Out, r.header); err != nil {
-		return nil, err
-	}
+	full := report.WriteRun(r.opts.Out, r.header) // as by a full disk: what was written before the run is still there
 	made, err := report.Build(r.opts.Out)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(full, err)
 	}
-	return made, made.Write()
+	return made, errors.Join(full, made.Write())
 }

@@ -110,16 +110,16 @@ func lessOf(online int64) string {
 
 // shortOf is the end of a run whose fleet cannot open connections.
 func (r *run) shortOf(devices int, err error) error {
-	limits := HostLimits()
-	e := &starved{of: string(fleet.ShortageOf(err)), online: r.online()}
+	limits, of := HostLimits(), fleet.ShortageOf(err)
+	e := &starved{of: string(of), online: r.online()}
 	e.found = fmt.Sprintf("%s could not connect (%v)", count(devices, "device"), unwrapped(err))
 	without := ", or run without sockets (--set target.embedded.transport=memory)"
 	if r.remote != nil {
 		without = ""
 	}
-	switch fleet.ShortageOf(err) {
+	switch of {
 	case fleet.NoFiles:
-		need := r.scenario.Devices() + spareDescriptors
+		need := r.scenario.Devices() + spareFor(r.scenario)
 		if r.hub.Inside {
 			need += r.scenario.Devices()
 		}

@@ -11,9 +11,12 @@ import (
 	"muster/internal/goheap"
 )
 
-// watchEvery is how often memory is looked at: so often that a fleet which
-// connects as fast as it can does not use up what is kept back in between.
-const watchEvery = 250 * time.Millisecond
+// Memory is looked at so often that a fleet which connects as fast as it can
+// does not use up what is kept back in between.
+const (
+	watchEvery   = 250 * time.Millisecond
+	watchClosely = 50 * time.Millisecond // where little is left
+)
 
 // hostReading is what the watch reads of this host and process.
 type hostReading struct {
@@ -103,19 +106,36 @@ func (w *watch) hubNow() hubReading {
 
 // watchHost looks after the run until ctx ends.
 func (r *run) watchHost(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	r.watch.before = r.opts.read()
-	for n := 1; ; n++ {
+	second := r.clock.Now()
+	for {
+		timer.Reset(r.watch.before.next())
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-timer.C:
 		}
-		if err := r.watch.look(r.opts.read(), n%int(time.Second/watchEvery) == 0); err != nil {
+		now := r.clock.Now()
+		full := time.Duration(now-second) >= time.Second
+		if full {
+			second = now
+		}
+		if err := r.watch.look(r.opts.read(), full); err != nil {
 			return err
 		}
 	}
+}
+
+// next returns how long the watch may look away.
+func (r *hostReading) next() time.Duration {
+	for _, m := range append(r.groups, r.memory) {
+		if m.most > 0 && m.left() < min(m.most/4, 512<<20) {
+			return watchClosely
+		}
+	}
+	return watchEvery
 }
 
 // look judges a reading, and once a second what takes longer to tell.
@@ -150,12 +170,12 @@ func (w *watch) memory(before, now hostReading) error {
 	for i, g := range now.groups {
 		if i < len(before.groups) && g.isShort(before.groups[i], groupReserve(g.most)) {
 			found := fmt.Sprintf("%d MiB of the control group's limit of %d MiB are left, and the kernel kills who needs more (%s)", max(0, g.left())>>20, g.most>>20, w.resident())
-			return w.starved("memory", found, "raise memory.max, "+w.lighter())
+			return w.starved("memory", found, "raise memory.max, "+w.lighter(boundByGroup))
 		}
 	}
 	if now.memory.isShort(before.memory, hostReserve(now.memory.most)) {
 		found := fmt.Sprintf("%d MiB of this host's %d MiB are available, and the kernel kills when there are none (%s)", max(0, now.memory.left())>>20, now.memory.most>>20, w.resident())
-		return w.starved("memory", found, "free memory, "+w.lighter())
+		return w.starved("memory", found, "free memory, "+w.lighter(boundByHost))
 	}
 	return nil
 }
@@ -164,32 +184,49 @@ func (w *watch) memory(before, now hostReading) error {
 func (w *watch) hubShort() error {
 	w.mu.Lock()
 	last, thrash := w.hub, w.thrash
-	refused := w.refuse.since > 0 && last.at+1-w.refuse.since >= starvedFor
 	w.mu.Unlock()
 	switch {
 	case thrash:
 		return w.thrashing("hub", last.heap)
-	case refused:
+	case w.refused():
 		return w.starved("open files", fmt.Sprintf("the hub could not accept connections for %v, as it has no descriptor for them", starvedFor),
 			fmt.Sprintf("raise the limit (`%s` in this shell), %s, or run without sockets (--set target.embedded.transport=memory)",
-				raiseDescriptors(2*w.run.scenario.Devices()+spareDescriptors), lessOf(w.run.onlineNow())))
+				raiseDescriptors(2*w.run.scenario.Devices()+spareFor(w.run.scenario)), lessOf(w.run.onlineNow())))
 	}
 	return nil
 }
 
+// refused reports whether the hub has had no descriptor for new connections for
+// too long.
+func (w *watch) refused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refuse.since > 0 && w.hub.at+1-w.refuse.since >= starvedFor
+}
+
 // thrashing is the end of a run of which a process cannot keep to its limit.
 func (w *watch) thrashing(process string, s goheap.State) error {
-	found := fmt.Sprintf("the %s needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", process, s.Need>>20, s.Limit>>20)
-	return w.starved("memory", found, fmt.Sprintf("raise GOMEMLIMIT, %s", w.lighter()))
+	return w.starved("memory", overLimit("the "+process, s), "raise GOMEMLIMIT, "+w.lighter(boundByGo))
+}
+
+// overLimit says that a process cannot keep to its GOMEMLIMIT.
+func overLimit(process string, s goheap.State) string {
+	return fmt.Sprintf("%s needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", process, s.Need>>20, s.Limit>>20)
 }
 
 func (w *watch) starved(of, found, fix string) error {
 	return &starved{of: of, found: found, online: w.run.online(), fix: fix}
 }
 
-// lighter advises what takes less memory.
-func (w *watch) lighter() string {
+// lighter advises what takes less memory: the fleet that the estimate allows,
+// if that told of the end, else less than was online.
+func (w *watch) lighter(limit string) string {
 	fix := lessOf(w.run.onlineNow())
+	for _, b := range w.run.bounds {
+		if b.Limit == limit && b.Devices > 0 && b.Devices < w.run.scenario.Devices() {
+			fix = fmt.Sprintf("use fewer devices (--devices %d)", b.Devices)
+		}
+	}
 	if w.run.opts.Driver == nil && DriverName(w.run.scenario) != "lean" {
 		fix += ", or a driver that takes less (--driver lean)"
 	}

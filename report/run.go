@@ -60,7 +60,7 @@ type HostUse struct {
 // Limits are the host's limits that bound a fleet.
 type Limits struct {
 	Descriptors int64 `json:"descriptors"`
-	Ports       int64 `json:"ports"`
+	Ports       int64 `json:"ports"` // of all source addresses of the fleet
 }
 
 // Target is the system under test.

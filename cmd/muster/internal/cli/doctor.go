@@ -99,6 +99,14 @@ func printExamination(w io.Writer, e *harness.Examination) error {
 			fmt.Fprintf(table, "  \t\t→ %s\n", f.Fix)
 		}
 	}
-	fmt.Fprintf(table, "\nfirst limit: %v\n", e.Bounds[0])
+	fmt.Fprintln(table)
+	printFirst(table, e.Bounds)
 	return table.Flush()
+}
+
+// printFirst tells which limit comes first, and if it can be passed the next.
+func printFirst(w io.Writer, bounds []harness.Bound) {
+	for i, b := range harness.First(bounds) {
+		fmt.Fprintf(w, "%s limit: %v\n", [...]string{"first", "next"}[min(i, 1)], b)
+	}
 }

@@ -84,7 +84,7 @@ func printPlan(w io.Writer, p *harness.Plan) error {
 	}
 	fmt.Fprintf(table, "  in all\t%s\tfrom the first connect, at least\n\n", atLeast(p.Total))
 	printNeeds(table, p.Needs)
-	fmt.Fprintf(table, "first limit: %v\n", p.Bounds[0])
+	printFirst(table, p.Bounds)
 	return table.Flush()
 }
 

@@ -143,8 +143,12 @@ func killChild(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: kill-child NAME [SUBCOMMAND]")
 	}
-	which := append(args, "hub")[1]
-	parent := processes(ts)[args[0]].cmd.Process.Pid
+	ts.Check(syscall.Kill(childOf(ts, args[0], append(args, "hub")[1]), syscall.SIGKILL))
+}
+
+// childOf returns a child of a command that is such a subcommand.
+func childOf(ts *testscript.TestScript, name, which string) int {
+	parent := processes(ts)[name].cmd.Process.Pid
 	var children []int
 	for pid, stat := range processTable(ts) {
 		if fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:]); len(fields) > 1 && fields[1] == strconv.Itoa(parent) && subcommand(pid) == which {
@@ -152,9 +156,9 @@ func killChild(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	if len(children) == 0 {
-		ts.Fatalf("%s has no child that is a %s", args[0], which)
+		ts.Fatalf("%s has no child that is a %s", name, which)
 	}
-	ts.Check(syscall.Kill(children[0], syscall.SIGKILL))
+	return children[0]
 }
 
 // subcommand returns the first argument of a process, "" if it has ended.

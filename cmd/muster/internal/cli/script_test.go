@@ -67,6 +67,7 @@ func TestTranscripts(t *testing.T) {
 			env.Setenv("SCENARIOS", shipped)
 			return nil
 		},
+		Condition: hostAllows,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":      exits,
 			"start":      start,
@@ -75,6 +76,7 @@ func TestTranscripts(t *testing.T) {
 			"download":   download,
 			"signal":     send,
 			"kill-child": killChild,
+			"limit":      limit,
 			"ends":       ends,
 			"no-process": noProcess,
 			"record":     record,
