@@ -123,7 +123,7 @@ func (r *run) headerOf() *report.Run {
 	h := &report.Run{
 		MusterVersion: r.opts.Version, GoVersion: runtime.Version(),
 		Scenario: s.Name, Seed: s.Seed, Host: hostOf(),
-		Limits: report.Limits{Descriptors: int64(r.opts.Limits.Descriptors), Ports: int64(r.opts.Limits.Ports)},
+		Limits: report.Limits{Descriptors: int64(r.opts.Limits.Descriptors), Ports: int64(r.sources.ports(r.opts.Limits.Ports))},
 		Args:   r.opts.Args, Driver: r.opts.DriverName, StartedAt: r.clock.Epoch(), Warnings: slices.Clip(s.Warnings),
 	}
 	tier, units := quotaOf(s)
