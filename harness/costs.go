@@ -2,15 +2,15 @@ package harness
 
 import "muster/scenarios"
 
-// What a run takes of memory, as docs/performance.md measured it: what a
+// What a run takes of memory, as docs/performance.md has it under "What a run needs of memory": what a
 // process takes by itself, and then for each device. They are estimates; what
 // ends a run is what it does take, see watch.
 const (
 	processBytes      = 20 << 20
 	pahoDeviceBytes   = 43 << 10 // of the generator
 	leanDeviceBytes   = 9 << 10
-	hubDeviceBytes    = 11 << 10
-	memoryDeviceBytes = 12 << 10 // the hub in the generator's process, without sockets
+	hubDeviceBytes    = 10 << 10
+	memoryDeviceBytes = 4 << 10  // the hub in the generator's process, without sockets
 	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device, and about as much of the hub's
 )
 
