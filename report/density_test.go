@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"muster/internal/sample"
 	"muster/report"
 )
@@ -316,5 +318,31 @@ func TestEveryReportNamesTheMemoryTransport(t *testing.T) {
 		if err := (&report.LivePage{Transport: run.r.Summary.Target.Transport}).Write(&live); err != nil || strings.Contains(live.String(), note) != run.want {
 			t.Errorf("the page of a run over %s that goes on says %q: %v, %v", run.r.Summary.Target.Transport, note, !run.want, err)
 		}
+	}
+}
+
+// testdata/version1 was written by the muster whose samples had the first
+// version of their format: runs of then are baselines of now.
+func TestARunOfTheFirstFormatGivesTheSameReport(t *testing.T) {
+	of := func(dir string) (files []string) {
+		t.Helper()
+		r, err := report.Build(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Write(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"summary.json", "devices.csv", "histograms.hlog"} {
+			files = append(files, string(readFile(t, dir, name)))
+		}
+		return files
+	}
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS("testdata/version1")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(of(small().write(t)), of(old)); diff != "" {
+		t.Errorf("the report of now (-) and of samples of then (+):\n%s", diff)
 	}
 }

@@ -55,7 +55,7 @@ func (r *Report) devicePage() *devicePage {
 	}
 	p := &devicePage{Each: 1, Devices: len(b.devices)}
 	if values > mostValues {
-		cells := mostCells / (1 + len(r.devices))
+		cells := max(mostCells/(1+len(r.devices)), 1)
 		p.Each = (len(b.devices) + cells - 1) / cells
 	}
 	p.addDevices(b)
