@@ -103,21 +103,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
+	mark, tables, err := s.make(ctx, chosen, left, stderr)
+	err = errors.Join(err, tables.text(stdout))
+	if s.markdown != "" && err == nil {
+		return tables.into(s.markdown, mark)
+	}
+	return err
+}
+
+// make returns the tables, and the mark of the page's part that they belong
+// to. With an error they are what there is.
+func (s settings) make(ctx context.Context, chosen, left []benchCase, stderr io.Writer) (mark string, all tables, err error) {
 	if s.profile != "" {
-		return profile(ctx, s, chosen, stdout)
+		all, err = profile(ctx, s, chosen)
+		return "profiles", all, err
 	}
-	results, measured := measure(ctx, s, chosen, stderr)
-	if len(results) == 0 {
-		return measured
+	measured, err := measure(ctx, s, chosen, stderr)
+	if len(measured) > 0 {
+		all = measured.tables(left)
 	}
-	tables := results.tables(left)
-	if err := tables.text(stdout); err != nil {
-		return errors.Join(measured, err)
-	}
-	if s.markdown != "" && measured == nil {
-		return tables.into(s.markdown)
-	}
-	return measured
+	return "costs", all, err
 }
 
 // measure runs all cases in turn, as often as asked. A case that fails is left
