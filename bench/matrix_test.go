@@ -2,9 +2,13 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"muster/bench/internal/floor"
 	"muster/scenarios"
@@ -20,7 +24,8 @@ func TestChoose(t *testing.T) {
 		if err != nil {
 			t.Fatalf("parse(%q): %v", args, err)
 		}
-		got, without := s.choose()
+		got := s.choose()
+		without := make(results).with(got).notIn(matrix(small, large, huge))
 		if len(got) != chosen || len(without) != left {
 			t.Errorf("choose with %q: %d cases and %d left out, want %d and %d\n%v", args, len(got), len(without), chosen, left, got)
 		}
@@ -40,12 +45,13 @@ func TestChoose(t *testing.T) {
 	choose("-only|direct memory lean|-sizes|10000", 3, 27, "net/http pair, memory, 10000 devices", "floor, memory, 10000 devices")
 	choose("-only|websocket", 0, 28)
 	choose("-sizes|100000", 2, 27)
+	choose("-only|hub lean tcp|-sizes|2000,3000", 4, 28, "floor, tcp, 2000 devices", "hub, tcp, lean, 3000 devices")
 }
 
 // TestEveryCaseCanBeRun holds each case to a scenario that is one, and each
 // floor to a pair that there is.
 func TestEveryCaseCanBeRun(t *testing.T) {
-	chosen, _ := settings{all: true}.choose()
+	chosen := settings{all: true}.choose()
 	for _, c := range chosen {
 		if c.isFloor() {
 			if !slices.Contains(floor.Pairs(), c.pair()) {
@@ -90,5 +96,38 @@ func TestBroadcasts(t *testing.T) {
 		if got := (settings{repetitions: c.repetitions}).broadcasts(benchCase{devices: c.devices}); got != c.want {
 			t.Errorf("broadcasts with -repetitions %d to %d devices: %d, want %d", c.repetitions, c.devices, got, c.want)
 		}
+	}
+}
+
+// with returns the results with a run of each case.
+func (r results) with(all []benchCase) results {
+	for _, c := range all {
+		r[c] = append(r[c], costs{RoundTrips: 1})
+	}
+	return r
+}
+
+func TestLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "runs.jsonl")
+	want := results{}
+	for n, c := range []benchCase{{"hub", "tcp", "lean", 10}, {bare, "tls", "", 10}, {"hub", "tcp", "lean", 10}} {
+		got, err := readLog(file)
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(benchCase{})); diff != "" || err != nil {
+			t.Fatalf("readLog after %d runs: %v\n%s", n, err, diff)
+		}
+		cost := costs{RoundTrips: float64(n + 1), Connects: 3.5}
+		if err := c.appendTo(file, cost); err != nil {
+			t.Fatal(err)
+		}
+		want[c] = append(want[c], cost)
+	}
+	if err := os.WriteFile(file, []byte("{}\n{\"Via\": 3}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readLog(file); err == nil || !strings.Contains(err.Error(), "run 2") {
+		t.Errorf("readLog of a log with a bad run: %v, want an error that names it", err)
+	}
+	if err := (benchCase{}).appendTo(t.TempDir(), costs{}); err == nil {
+		t.Error("appendTo a folder: no error")
 	}
 }

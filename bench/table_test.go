@@ -15,7 +15,7 @@ import (
 func some() results {
 	pair := func(c costs) []costs {
 		more := c
-		more.roundTrips *= 3
+		more.RoundTrips *= 3
 		return []costs{c, more, c}
 	}
 	return results{
