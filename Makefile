@@ -61,11 +61,12 @@ bench: build $(FLOOR)
 # The tables of docs/performance.md, made anew.
 performance: build $(FLOOR)
 	$(GO) run ./bench -markdown docs/performance.md $(BENCH)
+	$(MAKE) profiles PROFILE='-markdown docs/performance.md'
 
-# Where the processor time of a broadcast goes, as docs/performance.md has it: profiles of generator and hub in bin/profiles.
-profiles: $(FLOOR)
+# Where the processor time of a broadcast goes: profiles of generator and hub in bin/profiles. PROFILE are other flags.
+profiles:
 	$(GO) build -trimpath -o bin/profiled ./cmd/muster/profiled
-	$(GO) run ./bench -muster bin/profiled -profile bin/profiles $(BENCH)
+	$(GO) run ./bench -muster bin/profiled -profile bin/profiles $(PROFILE)
 
 $(FLOOR): $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench/floor

@@ -12,13 +12,13 @@ import (
 
 // costs are what one run cost.
 type costs struct {
-	roundTrips      float64 // a second, from a repetition's first dispatch to its last end, as the hub booked it; the median repetition
-	generatorMicros float64 // CPU a round trip, between the health records around all repetitions
-	hubMicros       float64
-	generatorKB     float64 // resident a device when all are connected, the process's own share included
-	afterKB         float64 // the same after the last broadcast, with its histograms
-	hubKB           float64
-	connects        float64 // a second, from the first due to the last ready
+	RoundTrips      float64 // a second, from a repetition's first dispatch to its last end, as the hub booked it; the median repetition
+	GeneratorMicros float64 // CPU a round trip, between the health records around all repetitions
+	HubMicros       float64
+	GeneratorKB     float64 // resident a device when all are connected, the process's own share included
+	AfterKB         float64 // the same after the last broadcast, with its histograms
+	HubKB           float64
+	Connects        float64 // a second, from the first due to the last ready
 }
 
 // account is a process's account of itself at a moment.
@@ -110,16 +110,16 @@ func (r *reading) costs() (costs, error) {
 		busy.ended += s.ended
 	}
 	slices.Sort(rates)
-	c := costs{roundTrips: rates[len(rates)/2]}
+	c := costs{RoundTrips: rates[len(rates)/2]}
 	if d, ok := r.lastReady.Since(r.firstDue); ok {
-		c.connects = float64(r.devices) / d.Seconds()
+		c.Connects = float64(r.devices) / d.Seconds()
 	}
 	var err error
-	if c.generatorMicros, c.generatorKB, c.afterKB, err = perTrip(r.generator, busy, r.lastReady, r.devices); err != nil {
+	if c.GeneratorMicros, c.GeneratorKB, c.AfterKB, err = perTrip(r.generator, busy, r.lastReady, r.devices); err != nil {
 		return costs{}, err
 	}
 	if len(r.hub) > 0 && r.hub[0].cpu > 0 {
-		c.hubMicros, c.hubKB, _, err = perTrip(r.hub, busy, r.lastReady, r.devices)
+		c.HubMicros, c.HubKB, _, err = perTrip(r.hub, busy, r.lastReady, r.devices)
 	}
 	return c, err
 }
@@ -127,7 +127,7 @@ func (r *reading) costs() (costs, error) {
 // perTrip returns the CPU a round trip between the accounts around busy, and
 // the memory a device at the first account after all were connected, and at the
 // one after the broadcasts.
-func perTrip(accounts []account, busy span, connected sample.Moment, devices int) (micros, kb, afterKB float64, err error) {
+func perTrip(accounts []account, busy span, connected sample.Moment, devices int) (micros, kb, AfterKB float64, err error) {
 	var before, after *account
 	for i := range accounts {
 		a := &accounts[i]

@@ -35,6 +35,7 @@ type settings struct {
 	list          bool
 	markdown      string
 	profile       string
+	log           string
 }
 
 func main() {
@@ -59,7 +60,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		s.only = strings.Fields(text)
 		return nil
 	})
-	f.Func("sizes", "measure fleets of these sizes only, as in 1000,10000", func(text string) error {
+	f.Func("sizes", "measure fleets of these sizes instead of 1000, 10000 and, in memory, 100000, as in 2000,5000", func(text string) error {
 		for _, field := range strings.Split(text, ",") {
 			n, err := strconv.Atoi(field)
 			if err != nil || n < 1 {
@@ -73,9 +74,16 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.IntVar(&s.runs, "runs", 3, "runs of each case")
 	f.BoolVar(&s.list, "list", false, "list the cases and measure nothing")
 	f.StringVar(&s.markdown, "markdown", "", "write the tables between the marker comments of this `file` too")
-	f.StringVar(&s.profile, "profile", "", "with -muster bin/profiled: write CPU profiles of generator and hub to this `folder`, and where the time goes")
+	f.StringVar(&s.log, "log", "", "add each run to this `file`, and print the tables of all that are in it: so a matrix is measured in parts")
+	f.StringVar(&s.profile, "profile", "", "with -muster bin/profiled: write CPU profiles of generator and hub to this `folder`, and where the time goes (default: of -only \"hub tcp\" -sizes 10000)")
 	if err := f.Parse(args); err != nil {
 		return s, err
+	}
+	if s.profile != "" && s.only == nil && !s.all {
+		s.only = []string{"hub", "tcp"}
+	}
+	if s.profile != "" && s.sizes == nil {
+		s.sizes = []int{large}
 	}
 	switch {
 	case f.NArg() > 0:
@@ -93,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	chosen, left := s.choose()
+	chosen := s.choose()
 	if len(chosen) == 0 {
 		return errors.New("no such case; -all -list lists them all")
 	}
@@ -103,27 +111,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
-	if s.profile != "" {
-		return profile(ctx, s, chosen, stdout)
+	mark, tables, err := s.make(ctx, chosen, stderr)
+	err = errors.Join(err, tables.text(stdout))
+	if s.markdown != "" && err == nil {
+		return tables.into(s.markdown, mark)
 	}
-	results, measured := measure(ctx, s, chosen, stderr)
-	if len(results) == 0 {
-		return measured
-	}
-	tables := results.tables(left)
-	if err := tables.text(stdout); err != nil {
-		return errors.Join(measured, err)
-	}
-	if s.markdown != "" && measured == nil {
-		return tables.into(s.markdown)
-	}
-	return measured
+	return err
 }
 
-// measure runs all cases in turn, as often as asked. A case that fails is left
-// out from then on.
-func measure(ctx context.Context, s settings, chosen []benchCase, stderr io.Writer) (results, error) {
-	all := results{}
+// make returns the tables, and the mark of the page's part that they belong
+// to. With an error they are what there is.
+func (s settings) make(ctx context.Context, chosen []benchCase, stderr io.Writer) (mark string, all tables, err error) {
+	if s.profile != "" {
+		all, err = profile(ctx, s, chosen)
+		return "profiles", all, err
+	}
+	measured := results{}
+	if s.log != "" {
+		if measured, err = readLog(s.log); err != nil {
+			return "", nil, err
+		}
+	}
+	err = measured.measure(ctx, s, chosen, stderr)
+	if len(measured) > 0 {
+		all = measured.tables(measured.notIn(matrix(small, large, huge)))
+	}
+	return "costs", all, err
+}
+
+// measure runs all cases in turn, as often as asked, and adds what they cost. A
+// case that fails is left out from then on.
+func (r results) measure(ctx context.Context, s settings, chosen []benchCase, stderr io.Writer) error {
 	failed := map[benchCase]error{}
 	for n := range s.runs {
 		for _, c := range chosen {
@@ -131,13 +149,16 @@ func measure(ctx context.Context, s settings, chosen []benchCase, stderr io.Writ
 				continue
 			}
 			cost, err := once(ctx, s, c)
+			if err == nil && s.log != "" {
+				err = c.appendTo(s.log, cost)
+			}
 			if err != nil {
 				failed[c] = fmt.Errorf("%v: %w", c, err)
 				fmt.Fprintf(stderr, "run %d of %d, %v\n", n+1, s.runs, failed[c])
 				continue
 			}
-			fmt.Fprintf(stderr, "run %d of %d, %v: %.0f round trips/s\n", n+1, s.runs, c, cost.roundTrips)
-			all[c] = append(all[c], cost)
+			fmt.Fprintf(stderr, "run %d of %d, %v: %.0f round trips/s\n", n+1, s.runs, c, cost.RoundTrips)
+			r[c] = append(r[c], cost)
 		}
 	}
 	errs := []error{context.Cause(ctx)}
@@ -146,7 +167,7 @@ func measure(ctx context.Context, s settings, chosen []benchCase, stderr io.Writ
 			errs = append(errs, failed[c])
 		}
 	}
-	return all, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // once measures a case once.
@@ -160,8 +181,8 @@ func once(ctx context.Context, s settings, c benchCase) (costs, error) {
 	}
 	cost, err := floor.Run(ctx, binary, floor.Case{Pair: c.pair(), Devices: c.devices, Broadcasts: s.broadcasts(c)})
 	return costs{
-		roundTrips: cost.RoundTrips, generatorMicros: cost.ClientMicros, hubMicros: cost.ServerMicros,
-		generatorKB: cost.ClientKB, afterKB: cost.ClientAfterKB, hubKB: cost.ServerKB, connects: cost.Connects,
+		RoundTrips: cost.RoundTrips, GeneratorMicros: cost.ClientMicros, HubMicros: cost.ServerMicros,
+		GeneratorKB: cost.ClientKB, AfterKB: cost.ClientAfterKB, HubKB: cost.ServerKB, Connects: cost.Connects,
 	}, err
 }
 

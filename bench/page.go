@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Between these lines of a page stands what bench writes.
+// Between these lines of a page stands what bench writes of something.
 const (
-	pageBegin = "<!-- written by bench: begin -->\n"
-	pageEnd   = "<!-- written by bench: end -->\n"
+	pageBegin = "<!-- %s, written by bench: begin -->\n"
+	pageEnd   = "<!-- %s, written by bench: end -->\n"
 )
 
-// into writes the tables between the marker comments of a page.
-func (all tables) into(file string) error {
+// into writes the tables between the marker comments that a page has for them.
+func (all tables) into(file, mark string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("write the tables: %w", err)
 	}
-	page, err := between(string(text), "\n"+all.markdown()+"\n")
+	page, err := between(string(text), mark, "\n"+all.markdown()+"\n")
 	if err != nil {
 		return fmt.Errorf("write the tables into %s: %w", file, err)
 	}
@@ -29,14 +29,15 @@ func (all tables) into(file string) error {
 }
 
 // between replaces what stands between the marker comments of a page.
-func between(page, text string) (string, error) {
-	before, rest, ok := strings.Cut(page, pageBegin)
+func between(page, mark, text string) (string, error) {
+	begin, end := fmt.Sprintf(pageBegin, mark), fmt.Sprintf(pageEnd, mark)
+	before, rest, ok := strings.Cut(page, begin)
 	if !ok {
-		return "", fmt.Errorf("it has no line %q", strings.TrimSpace(pageBegin))
+		return "", fmt.Errorf("it has no line %q", strings.TrimSpace(begin))
 	}
-	_, after, ok := strings.Cut(rest, pageEnd)
+	_, after, ok := strings.Cut(rest, end)
 	if !ok {
-		return "", fmt.Errorf("it has no line %q after %q", strings.TrimSpace(pageEnd), strings.TrimSpace(pageBegin))
+		return "", fmt.Errorf("it has no line %q after %q", strings.TrimSpace(end), strings.TrimSpace(begin))
 	}
-	return before + pageBegin + text + pageEnd + after, nil
+	return before + begin + text + end + after, nil
 }

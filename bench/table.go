@@ -43,13 +43,13 @@ type quantity struct {
 
 // quantities are the columns, in order.
 var quantities = []quantity{
-	{"round trips/s", func(c costs) float64 { return c.roundTrips }, inTurn},
-	{"generator µs/trip", func(c costs) float64 { return c.generatorMicros }, sum},
-	{"hub µs/trip", func(c costs) float64 { return c.hubMicros }, sum},
-	{"generator KB/device", func(c costs) float64 { return c.generatorKB }, last},
-	{"after the jobs", func(c costs) float64 { return c.afterKB }, last},
-	{"hub KB/device", func(c costs) float64 { return c.hubKB }, last},
-	{"connects/s", func(c costs) float64 { return c.connects }, last},
+	{"round trips/s", func(c costs) float64 { return c.RoundTrips }, inTurn},
+	{"generator µs/trip", func(c costs) float64 { return c.GeneratorMicros }, sum},
+	{"hub µs/trip", func(c costs) float64 { return c.HubMicros }, sum},
+	{"generator KB/device", func(c costs) float64 { return c.GeneratorKB }, last},
+	{"after the jobs", func(c costs) float64 { return c.AfterKB }, last},
+	{"hub KB/device", func(c costs) float64 { return c.HubKB }, last},
+	{"connects/s", func(c costs) float64 { return c.Connects }, last},
 }
 
 // The quantities by name.

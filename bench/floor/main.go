@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"flag"
 	"fmt"
 	"os"
@@ -37,19 +36,7 @@ func run(ctx context.Context, args []string) error {
 	if args[0] == "pair" {
 		return pair(ctx, args[1:])
 	}
-	p := floor.Part{Role: floor.Role(args[0])}
-	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	f.IntVar(&p.Devices, "devices", 1000, "devices")
-	f.BoolVar(&p.TLS, "tls", false, "serve over TLS")
-	f.StringVar(&p.Addr, "addr", "", "where the hub is")
-	f.Func("ca", "the hub's certificate in hexadecimal; none: no TLS", func(s string) (err error) {
-		p.CA, err = hex.DecodeString(s)
-		return err
-	})
-	if err := f.Parse(args[1:]); err != nil {
-		return err
-	}
-	return floor.Serve(ctx, p, os.Stdin, os.Stdout)
+	return floor.Play(ctx, args, os.Stdin, os.Stdout)
 }
 
 func pair(ctx context.Context, args []string) error {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,7 +26,17 @@ import (
 	"muster/iothub"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain has this binary play a part, too, when a test of pairs starts it.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && slices.Contains(floor.Roles(), floor.Role(os.Args[1])) {
+		if err := floor.Play(context.Background(), os.Args[1:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // calls is how many calls are compared: until the requests' ids have two digits.
 const calls = 17

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -61,6 +63,23 @@ type half struct {
 	hello     Hello
 	broadcast func(context.Context) (time.Duration, error) // nil: it cannot
 	close     func()
+}
+
+// Play plays the part that Args gave the arguments of.
+func Play(ctx context.Context, args []string, questions io.Reader, answers io.Writer) error {
+	p := Part{Role: Role(args[0])}
+	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	f.IntVar(&p.Devices, "devices", 1000, "devices")
+	f.BoolVar(&p.TLS, "tls", false, "serve over TLS")
+	f.StringVar(&p.Addr, "addr", "", "where the other half is")
+	f.Func("ca", "the hub's certificate in hexadecimal; none: no TLS", func(s string) (err error) {
+		p.CA, err = hex.DecodeString(s)
+		return err
+	})
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	return Serve(ctx, p, questions, answers)
 }
 
 // Serve plays a part until the questions end.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,32 @@ func TestPairsBroadcast(t *testing.T) {
 	try("paho in memory", floor.BothPaho, "", false)
 	try("http in memory", floor.BothWeb, "", false)
 	try("http", floor.WebServer, floor.Callers, false)
+}
+
+// TestRunMeasuresPairs runs each pair as the processes that it is, this binary
+// in their place. What they cost is anything above nothing.
+func TestRunMeasuresPairs(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range floor.Pairs() {
+		t.Run(string(pair), func(t *testing.T) {
+			c := floor.Case{Pair: pair, Devices: 10, Broadcasts: 2}
+			got, err := floor.Run(t.Context(), self, c)
+			if err != nil {
+				t.Fatalf("Run(%+v): %v", c, err)
+			}
+			one := pair == floor.Memory || pair == floor.PahoMemory || pair == floor.HTTPMemory
+			devices := pair != floor.HTTP && pair != floor.HTTPMemory
+			if got.RoundTrips <= 0 || got.ClientKB <= 0 || got.ClientAfterKB <= 0 || (got.ServerKB > 0) == one || (got.Connects > 0) != devices {
+				t.Errorf("Run(%+v) = %+v, want rates and memory, those of a server unless there is one process, and of connects if there are devices", c, got)
+			}
+		})
+	}
+	if _, err := floor.Run(t.Context(), "no/such/binary", floor.Case{Pair: floor.TCP, Devices: 1, Broadcasts: 1}); err == nil {
+		t.Error("Run of a binary that is not there: no error")
+	}
 }
 
 func TestServeRefuses(t *testing.T) {
