@@ -319,6 +319,9 @@ func announcesWill(b []byte) bool {
 
 // rearm sets the read deadline to when the connection ends if nothing more is heard, or says that it has come.
 func (c *conn) rearm() error {
+	if c.reason.Load() != uint32(endNone) {
+		return errEnded
+	}
 	why, at := c.deadline()
 	if !at.IsZero() && !at.After(time.Now()) {
 		return &endError{why, "deadline passed"}
@@ -355,10 +358,13 @@ func (c *conn) waitUntil(at time.Time) error {
 		c.hub.timers.arm(&c.alarm, at, c)
 	}
 	if c.reason.Load() != uint32(endNone) {
-		return &endError{endPeer, "ended by another goroutine"}
+		return errEnded
 	}
 	return nil
 }
+
+// errEnded is what a reader gets when somebody else has ended the connection, and said why.
+var errEnded = &endError{endPeer, "ended by another goroutine"}
 
 // expired is told by the timers that the read deadline has passed.
 func (c *conn) expired(time.Time) {

@@ -142,3 +142,20 @@ func RowTimes(all ...int64) (shown []string) {
 	}
 	return shown
 }
+
+// Timers are a hub's timers, for tests.
+type Timers struct{ t *timers }
+
+// Alarm is something that timers tell.
+type Alarm struct {
+	deadline
+	Told func()
+}
+
+func (a *Alarm) expired(time.Time) { a.Told() }
+
+func NewTimers() Timers                      { return Timers{newTimers()} }
+func (t Timers) Run(stop <-chan struct{})    { t.t.run(stop) }
+func (t Timers) Arm(a *Alarm, at time.Time)  { t.t.arm(&a.deadline, at, a) }
+func (t Timers) Disarm(a *Alarm)             { t.t.disarm(&a.deadline) }
+func (t Timers) Fire() (time.Duration, bool) { return t.t.fire() }

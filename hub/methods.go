@@ -181,7 +181,7 @@ func (d *device) drained(c *conn) {
 func (c *call) expired(now time.Time) {
 	c.dev.mu.Lock()
 	state := c.state
-	if c.at.After(now) || !c.takeLocked() { // dispatched or answered meanwhile
+	if c.hub.timers.ahead(&c.deadline, now) || !c.takeLocked() { // dispatched or answered meanwhile
 		c.dev.mu.Unlock()
 		return
 	}
