@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ type session struct {
 	mu      sync.Mutex // guards the fields below; never held across Publish or an Observer's call
 	link    *link      // nil until attached; never changed afterwards
 	phase   phase
-	pending map[uint32]chan response // twin requests that wait for their answer; nil: none
+	pending []waiter // twin requests that wait for their answer, few at a time; nil: none
 	lastRID uint32
 	fetched int64         // the desired version that the twin GET returned
 	echoes  []echoed      // what was reported last, by version
@@ -63,6 +64,12 @@ const (
 	active
 	ended
 )
+
+// waiter is where the answer of a twin request comes.
+type waiter struct {
+	rid    uint32
+	answer chan response
+}
 
 // response is a hub's answer to a twin request.
 type response struct {
@@ -147,7 +154,7 @@ func (s *session) fetch() error {
 	if r.status != 200 {
 		return fmt.Errorf("read twin: status %d", r.status)
 	}
-	version, err := twinVersion(r.payload)
+	version, err := iothub.DesiredVersion(r.payload)
 	if err != nil {
 		return fmt.Errorf("read twin: %w", err)
 	}
@@ -285,22 +292,20 @@ func (s *session) exit() {
 // expect prepares for the answer of a twin request: its id, and where the
 // answer comes.
 func (s *session) expect() (rid string, answer <-chan response) {
-	waiter := make(chan response, 1) // one answer, so that its reader never waits for the waiter
+	w := waiter{answer: make(chan response, 1)} // one answer, so that its reader never waits for the waiter
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastRID++
-	if s.pending == nil {
-		s.pending = map[uint32]chan response{}
-	}
-	s.pending[s.lastRID] = waiter
-	return strconv.FormatUint(uint64(s.lastRID), 10), waiter
+	w.rid = s.lastRID
+	s.pending = append(s.pending, w)
+	return strconv.FormatUint(uint64(w.rid), 10), w.answer
 }
 
 // answered hands a response to the request that waits for it, if one does.
 func (s *session) answered(rid string, r response) {
-	if waiter := s.take(rid); waiter != nil {
+	if answer := s.take(rid); answer != nil {
 		r.payload = bytes.Clone(r.payload) // it is lent to the handler of the message alone
-		waiter <- r
+		answer <- r
 	}
 }
 
@@ -315,12 +320,15 @@ func (s *session) take(rid string) chan response {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiter := s.pending[uint32(n)]
-	delete(s.pending, uint32(n))
-	if len(s.pending) == 0 {
+	i := slices.IndexFunc(s.pending, func(w waiter) bool { return w.rid == uint32(n) })
+	if i < 0 {
+		return nil
+	}
+	answer := s.pending[i].answer
+	if s.pending = slices.Delete(s.pending, i, i+1); len(s.pending) == 0 {
 		s.pending = nil
 	}
-	return waiter
+	return answer
 }
 
 // await waits for the answer of a request.

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -209,20 +208,4 @@ func (r *row) doc(part section) []byte {
 		r.docs[part] = r.seeded[part]
 	}
 	return r.docs[part]
-}
-
-// twinVersion reads the desired $version out of what a twin GET returned.
-func twinVersion(twin []byte) (int64, error) {
-	var doc struct {
-		Desired struct {
-			Version *int64 `json:"$version"`
-		} `json:"desired"`
-	}
-	if err := json.Unmarshal(twin, &doc); err != nil {
-		return 0, fmt.Errorf("decode: %w", err)
-	}
-	if doc.Desired.Version == nil {
-		return 0, fmt.Errorf("no desired %s in it", versionKey)
-	}
-	return *doc.Desired.Version, nil
 }

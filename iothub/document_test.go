@@ -154,3 +154,23 @@ func TestMethodCallsAreValidatedByTheServicesLimits(t *testing.T) {
 	try(iothub.Method{MethodName: "m", ConnectTimeoutInSeconds: new(301)}, false)
 	try(iothub.Method{MethodName: "m", Payload: make([]byte, 128<<10+1)}, false)
 }
+
+func TestDesiredVersion(t *testing.T) {
+	check := func(twin string, want int64, wantErr bool) {
+		t.Helper()
+		got, err := iothub.DesiredVersion([]byte(twin))
+		if got != want || (err != nil) != wantErr {
+			t.Errorf("DesiredVersion(%s) = %d, %v; want %d, error %t", twin, got, err, want, wantErr)
+		}
+	}
+	check(`{"desired":{"$version":7},"reported":{"$version":8}}`, 7, false)
+	check(` { "reported" : {"desired":{"$version":1}} , "desired" : { "a" : {"$version":2,"\"":"}"} , "$version" : 3 } } `, 3, false)
+	check(`{"desired":{"\u0024version":9}}`, 9, false)
+	check(`{"desired":{"$version":1.5}}`, 0, true)
+	check(`{"desired":{"$version":"1"}}`, 0, true)
+	check(`{"desired":[1]}`, 0, true)
+	check(`{"desired":{}}`, 0, true)
+	check(`{"desired":{"$version":7}`, 0, true)
+	check(`[]`, 0, true)
+	check(``, 0, true)
+}

@@ -104,6 +104,22 @@ func (m *members) next() (key, value []byte, ok bool) {
 	return key, m.b[i:end], true
 }
 
+// member returns the last value of an object's member of that name.
+func member(object []byte, name string) (value []byte, ok bool) {
+	if !isObject(object) {
+		return nil, false
+	}
+	for m := membersOf(object); ; {
+		key, v, more := m.next()
+		if !more {
+			return value, ok
+		}
+		if string(text(key)) == name {
+			value, ok = v, true
+		}
+	}
+}
+
 // text returns what a JSON string with its quotes says; a view if nothing in
 // it is escaped.
 func text(quoted []byte) []byte {

@@ -1,6 +1,10 @@
 package iothub
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+)
 
 // Twin is a device twin as the service sees it. The three sections are kept as
 // raw JSON: desired and reported hold $metadata and $version too.
@@ -68,4 +72,24 @@ func appendTwinPatch(head []byte, tags, desired json.RawMessage) json.RawMessage
 	member(`"tags":`, tags, "")
 	member(`"properties":{"desired":`, desired, "}")
 	return append(b, '}')
+}
+
+var errNoVersion = errors.New("no desired $version in it")
+
+// DesiredVersion returns the version of the desired properties in a twin as a
+// device reads it. It does not decode the rest.
+func DesiredVersion(twin []byte) (int64, error) {
+	if !valid(twin) {
+		return 0, errors.New("not JSON")
+	}
+	desired, _ := member(twin, "desired")
+	version, ok := member(desired, "$version")
+	if !ok {
+		return 0, errNoVersion
+	}
+	n, err := strconv.ParseInt(string(version), 10, 64)
+	if err != nil {
+		return 0, errNoVersion
+	}
+	return n, nil
 }
