@@ -118,10 +118,11 @@ func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello [
 	if err != nil {
 		c.end(err)
 		_ = nc.Close() // the attempt failed anyway
+		c.giveReader()
 		d.leave()
 		return nil, err
 	}
-	c.reader.Go(c.read)
+	c.startReading()
 	return c, nil
 }
 
