@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -278,8 +279,7 @@ func mergeContexts(a, b context.Context) (context.Context, context.CancelFunc) {
 func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.enter(Reporting)
 	r.opts.Observe(r.progress())
-	r.devices.Store(nil) // the report needs the memory more
-	r.scheduler.Store(nil)
+	r.release()
 	if _, short := errors.AsType[*starved](runErr); short {
 		debug.FreeOSMemory() // the fleet's, before the report takes its own
 	}
@@ -293,6 +293,15 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 		return result, errors.Join(runErr, fmt.Errorf("make the report of %s: %w", r.opts.Out, err))
 	}
 	return result, runErr
+}
+
+// release lets go of the fleet and the hub: the report needs the memory more.
+// The collector would not look before as much was taken again as they held.
+func (r *run) release() {
+	r.devices.Store(nil)
+	r.scheduler.Store(nil)
+	r.hub, r.client = nil, nil
+	runtime.GC()
 }
 
 // closeSamples writes what is left, how the recording of it went, and the end.
