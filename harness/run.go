@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
