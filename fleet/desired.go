@@ -61,7 +61,7 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 		return
 	}
 	f.cfg.Observer.Answered(ticket, 200, s.link.lastWrite())
-	r, err := s.await(answer)
+	r, err := await(&s.life, answer)
 	if err != nil || r.status/100 != 2 {
 		f.counts.echoFailed.Add(1)
 		return
@@ -82,8 +82,8 @@ func (s *session) report(rid string, version int64, patch []byte) (reports []byt
 	turn := s.echoTurn()
 	select {
 	case turn <- struct{}{}:
-	case <-s.ctx.Done():
-		return nil, s.ctx.Err()
+	case <-s.life.Done():
+		return nil, s.life.Err()
 	}
 	defer func() { <-turn }()
 	reports = s.advance(version, patch)
@@ -91,7 +91,7 @@ func (s *session) report(rid string, version int64, patch []byte) (reports []byt
 		s.fleet.counts.stale.Add(1)
 		return nil, nil
 	}
-	if err := s.link.Publish(s.ctx, iothub.ReportedTopic(rid), reports, 0); err != nil {
+	if err := s.link.Publish(&s.life, iothub.ReportedTopic(rid), reports, 0); err != nil {
 		return nil, err
 	}
 	return reports, nil

@@ -147,8 +147,8 @@ func (f *Fleet) backoff(device, failures uint32) time.Duration {
 func (f *Fleet) attempt(ctx context.Context, record sample.Connect) bool {
 	f.move(record.Device, connecting)
 	record.Dialed = f.cfg.Clock.Now()
-	s := newSession(ctx, f, record.Device)
-	err := s.open(&record)
+	s := newSession(f, record.Device)
+	err := s.open(ctx, &record)
 	f.pool.release()
 	f.short.note(record.Device, err)
 	if err != nil {
@@ -172,7 +172,7 @@ func (f *Fleet) lost(s *session) {
 	f.move(s.device, offline)
 	f.tasks.start(func() {
 		_ = s.link.Close() // it is lost already; this frees what the driver holds
-		f.reconnect(s.run, s.device)
+		f.reconnect(f.run, s.device)
 	})
 }
 
@@ -192,7 +192,7 @@ func (f *Fleet) depart(s *session, away time.Duration) {
 	f.move(s.device, offline)
 	f.tasks.start(func() {
 		_ = s.link.Close() // it is over either way
-		f.comeBack(s.run, s.device, due)
+		f.comeBack(f.run, s.device, due)
 	})
 }
 

@@ -12,6 +12,19 @@ import (
 // memory.
 type DialFunc func(ctx context.Context) (net.Conn, error)
 
+// Telling is a network connection that tells when there is something to read,
+// so that a driver may do without a goroutine that waits for it. Connections in
+// memory are.
+type Telling interface {
+	net.Conn
+	// TryRead is Read, but where that would wait its error is syscall.EAGAIN.
+	TryRead(p []byte) (int, error)
+	// TellRead has tell called whenever something came that lets a TryRead return
+	// what it did not before, the end and the own Close among it. tell must not
+	// block. What came before is not told.
+	TellRead(tell func())
+}
+
 type dialingKey struct{}
 
 // dialing is what a DialFunc may ask of its context.

@@ -31,9 +31,10 @@ type Fleet struct {
 	pool    *pool
 	short   shortages
 
-	running  atomic.Bool    // Run was called
-	tasks    tasks          // attempts to connect and backoffs; Run closes and joins it
-	handlers sync.WaitGroup // message handlers; sessions admit them until they end, Run joins them
+	running  atomic.Bool     // Run was called
+	run      context.Context // Run's; devices that come back do so while it lasts
+	tasks    tasks           // attempts to connect and backoffs; Run closes and joins it
+	handlers sync.WaitGroup  // message handlers; sessions admit them until they end, Run joins them
 
 	ready   chan struct{} // closed by the device that settles last
 	settled atomic.Int64  // devices whose first connect is decided
@@ -193,6 +194,7 @@ func (f *Fleet) RunFrom(ctx context.Context, begin sample.Moment) error {
 	if f.running.Swap(true) {
 		return errors.New("run fleet: it ran before")
 	}
+	f.run = ctx
 	if !begin.Seen() {
 		begin = f.cfg.Clock.Now()
 	}

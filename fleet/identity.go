@@ -44,6 +44,12 @@ func (f *Fleet) Identity(i int) Identity {
 // ID returns the id of device i, which must be below Len.
 func (f *Fleet) ID(i int) string { return f.id(uint32(i)) }
 
+// Group returns the name of the group of device i, which must be below Len.
+func (f *Fleet) Group(i int) string {
+	g, _ := f.group(uint32(i))
+	return g.Name
+}
+
 // Index returns the device of an id.
 func (f *Fleet) Index(id string) (device uint32, ok bool) { return f.ids.find(f, id) }
 

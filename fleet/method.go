@@ -60,7 +60,7 @@ func (s *session) answer(rid string, ticket uint64, status int, payload []byte) 
 	t := topics.Get().(*topic)
 	defer topics.Put(t)
 	t.text = iothub.AppendMethodResponseTopic(t.text[:0], status, rid)
-	if err := s.link.Publish(s.ctx, unsafe.String(unsafe.SliceData(t.text), len(t.text)), payload, 0); err != nil {
+	if err := s.link.Publish(&s.life, unsafe.String(unsafe.SliceData(t.text), len(t.text)), payload, 0); err != nil {
 		s.fleet.counts.unsent.Add(1)
 		return false
 	}

@@ -42,7 +42,8 @@ type pool struct {
 type link struct {
 	Conn
 	pool  *pool
-	wrote *atomic.Int64 // a sample.Moment: when the last write to the network began
+	wrote atomic.Int64 // a sample.Moment: when the last write to the network began
+	raw   noted        // what the driver knows of the network connection
 }
 
 // noted is a network connection that notes when each write to it begins. A
@@ -50,13 +51,29 @@ type link struct {
 // moment taken afterwards could lie behind the answer.
 type noted struct {
 	net.Conn
-	clock *sample.Clock
-	wrote *atomic.Int64
+	link *link
 }
 
 func (c *noted) Write(b []byte) (int, error) {
-	c.wrote.Store(int64(c.clock.Now()))
+	c.link.wrote.Store(int64(c.link.pool.clock.Now()))
 	return c.Conn.Write(b)
+}
+
+// notedTelling is noted of one that tells when there is something to read.
+type notedTelling noted
+
+func (c *notedTelling) Write(b []byte) (int, error) { return (*noted)(c).Write(b) }
+
+func (c *notedTelling) TryRead(p []byte) (int, error) { return c.Conn.(Telling).TryRead(p) }
+func (c *notedTelling) TellRead(tell func())          { c.Conn.(Telling).TellRead(tell) }
+
+// note returns the network connection as the driver is to know it.
+func (l *link) note(c net.Conn) net.Conn {
+	l.raw = noted{c, l}
+	if _, ok := c.(Telling); ok {
+		return (*notedTelling)(&l.raw)
+	}
+	return &l.raw
 }
 
 // lastWrite returns when the last write to the network began, which after a
@@ -148,19 +165,19 @@ func (p *pool) source(device uint32) netip.Addr {
 // the pool's: it ends with Close at the latest.
 func (p *pool) Attach(ctx context.Context, device uint32, driver Driver, s Session) (*link, error) {
 	p.attempts.Add(1)
-	wrote := new(atomic.Int64)
+	l := &link{pool: p}
 	conn, err := driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		c, err := p.dial(context.WithValue(ctx, dialingKey{}, dialing{s.ClientID, p.source(device)}))
 		if err != nil {
 			return nil, err
 		}
-		return &noted{Conn: c, clock: p.clock, wrote: wrote}, nil
+		return l.note(c), nil
 	}, s)
 	if err != nil {
 		p.countFailure(err)
 		return nil, err
 	}
-	l := &link{Conn: conn, pool: p, wrote: wrote}
+	l.Conn = conn
 	if !p.add(l) {
 		_ = conn.Close() // nobody has used it
 		return nil, errPoolClosed

@@ -32,12 +32,11 @@ var (
 type session struct {
 	fleet  *Fleet
 	device uint32
-	run    context.Context // the fleet's
-	ctx    context.Context // ends with the session; what waits on the connection waits with it
-	cancel context.CancelCauseFunc
+	life   life // what waits on the connection waits with it
 
-	mu      sync.Mutex // guards the fields below; never held across Publish or an Observer's call
-	link    *link      // nil until attached; never changed afterwards
+	mu      sync.Mutex              // guards the fields below; never held across Publish or an Observer's call
+	abort   context.CancelCauseFunc // of the attempt; nil once the session is open
+	link    *link                   // nil until attached; never changed afterwards
 	phase   phase
 	pending []waiter // twin requests that wait for their answer, few at a time; nil: none
 	lastRID uint32
@@ -78,17 +77,18 @@ type response struct {
 	at      sample.Moment
 }
 
-func newSession(run context.Context, f *Fleet, device uint32) *session {
-	s := &session{fleet: f, device: device, run: run}
-	s.ctx, s.cancel = context.WithCancelCause(run)
-	return s
-}
+func newSession(f *Fleet, device uint32) *session { return &session{fleet: f, device: device} }
 
-// open connects, subscribes and reads the twin, and notes in record when. A
-// session that fails to open has ended and holds nothing.
-func (s *session) open(record *sample.Connect) error {
-	deadline := time.AfterFunc(s.fleet.cfg.Connect.Timeout, func() { s.cancel(errTimeout) })
-	err := s.prepare(record)
+// open connects, subscribes and reads the twin, and notes in record when, all
+// while run lasts. A session that fails to open has ended and holds nothing.
+func (s *session) open(run context.Context, record *sample.Connect) error {
+	ctx, abort := context.WithCancelCause(run)
+	defer s.opened()
+	s.mu.Lock()
+	s.abort = abort
+	s.mu.Unlock()
+	deadline := time.AfterFunc(s.fleet.cfg.Connect.Timeout, func() { abort(errTimeout) })
+	err := s.prepare(ctx, record)
 	if !deadline.Stop() && err == nil {
 		err = errTimeout
 	}
@@ -96,10 +96,10 @@ func (s *session) open(record *sample.Connect) error {
 		record.Ready = s.fleet.cfg.Clock.Now()
 		return nil
 	}
-	if s.ctx.Err() != nil { // it says better than the driver why
-		err = context.Cause(s.ctx)
+	if ctx.Err() != nil { // it says better than the driver why
+		err = context.Cause(ctx)
 	}
-	if s.run.Err() != nil {
+	if run.Err() != nil {
 		err = errRunOver
 	}
 	s.end(err)
@@ -109,9 +109,18 @@ func (s *session) open(record *sample.Connect) error {
 	return err
 }
 
-func (s *session) prepare(record *sample.Connect) error {
+// opened lets go of the attempt.
+func (s *session) opened() {
+	s.mu.Lock()
+	abort := s.abort
+	s.abort = nil
+	s.mu.Unlock()
+	abort(nil)
+}
+
+func (s *session) prepare(ctx context.Context, record *sample.Connect) error {
 	g, _ := s.fleet.group(s.device)
-	l, err := s.fleet.pool.Attach(s.ctx, s.device, g.Driver, s.credentials())
+	l, err := s.fleet.pool.Attach(ctx, s.device, g.Driver, s.credentials())
 	if err != nil {
 		return err
 	}
@@ -119,10 +128,10 @@ func (s *session) prepare(record *sample.Connect) error {
 	s.link = l
 	s.mu.Unlock()
 	record.Accepted = s.fleet.cfg.Clock.Now()
-	if err := l.Subscribe(s.ctx, iothub.FilterMethods, iothub.FilterTwinResponses, iothub.FilterDesired); err != nil {
+	if err := l.Subscribe(ctx, iothub.FilterMethods, iothub.FilterTwinResponses, iothub.FilterDesired); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	return s.fetch()
+	return s.fetch(ctx)
 }
 
 // credentials returns the session as its driver sees it, with a token.
@@ -141,13 +150,13 @@ func (s *session) credentials() Session {
 }
 
 // fetch reads the twin, for the version up to which notifications are stale.
-func (s *session) fetch() error {
+func (s *session) fetch(ctx context.Context) error {
 	rid, answer := s.expect()
 	defer s.forget(rid)
-	if err := s.link.Publish(s.ctx, iothub.TwinGetTopic(rid), emptyPayload, 0); err != nil {
+	if err := s.link.Publish(ctx, iothub.TwinGetTopic(rid), emptyPayload, 0); err != nil {
 		return fmt.Errorf("read twin: %w", err)
 	}
-	r, err := s.await(answer)
+	r, err := await(ctx, answer)
 	if err != nil {
 		return fmt.Errorf("read twin: %w", err)
 	}
@@ -220,7 +229,7 @@ func (e *lostError) Unwrap() error { return e.err }
 
 // whyLost words why the connection is over, for a record.
 func (s *session) whyLost() string {
-	err := context.Cause(s.ctx)
+	err := s.life.Err()
 	var lost *lostError
 	if errors.As(err, &lost) {
 		err = lost.err
@@ -232,13 +241,16 @@ func (s *session) whyLost() string {
 // phase that the session was in.
 func (s *session) end(cause error) phase {
 	s.mu.Lock()
-	was := s.phase
+	was, abort := s.phase, s.abort
 	s.phase = ended
 	if s.renewal != nil {
 		s.renewal.Stop()
 	}
 	s.mu.Unlock()
-	s.cancel(cause)
+	s.life.end(cause)
+	if abort != nil {
+		abort(cause)
+	}
 	return was
 }
 
@@ -332,14 +344,14 @@ func (s *session) take(rid string) chan response {
 }
 
 // await waits for the answer of a request.
-func (s *session) await(answer <-chan response) (response, error) {
+func await(ctx context.Context, answer <-chan response) (response, error) {
 	timer := time.NewTimer(twinTimeout)
 	defer timer.Stop()
 	select {
 	case r := <-answer:
 		return r, nil
-	case <-s.ctx.Done():
-		return response{}, context.Cause(s.ctx)
+	case <-ctx.Done():
+		return response{}, context.Cause(ctx)
 	case <-timer.C:
 		return response{}, errNoAnswer
 	}
@@ -349,14 +361,14 @@ func (s *session) await(answer <-chan response) (response, error) {
 // lasted.
 func (s *session) sleep(d time.Duration) bool {
 	if d <= 0 {
-		return s.ctx.Err() == nil
+		return s.life.Err() == nil
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-s.ctx.Done():
+	case <-s.life.Done():
 		return false
 	}
 }

@@ -11,6 +11,7 @@ const (
 	leanDeviceBytes   = 9 << 10
 	hubDeviceBytes    = 10 << 10
 	memoryDeviceBytes = 4 << 10  // the hub in the generator's process, without sockets
+	leanMemoryBytes   = 9 << 10  // both, without goroutines either, of devices with the lean driver
 	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device, and about as much of the hub's
 )
 
@@ -26,7 +27,7 @@ func needsMemory(s *scenarios.Scenario, devices int, inside bool) (generator, hu
 	case isRemote(s):
 		return generator + n*tlsDeviceBytes, 0
 	case inMemory(s):
-		return generator + n*memoryDeviceBytes, 0
+		return processBytes + n*memoryBytesPerDevice(s), 0
 	case inside:
 		return generator + hub - processBytes, 0
 	}
@@ -42,14 +43,23 @@ func devicesWithin(bytes int64, need func(devices int) int64) int {
 	return int(max(0, bytes-base) / each)
 }
 
-// generatorBytesPerDevice is the generator's part of a device over plain TCP,
-// as the groups' drivers have it on average.
+// generatorBytesPerDevice is the generator's part of a device over plain TCP.
 func generatorBytesPerDevice(s *scenarios.Scenario) int64 {
+	return average(s, pahoDeviceBytes, leanDeviceBytes)
+}
+
+// memoryBytesPerDevice is all of a device where the hub is in the process.
+func memoryBytesPerDevice(s *scenarios.Scenario) int64 {
+	return average(s, pahoDeviceBytes+memoryDeviceBytes, leanMemoryBytes)
+}
+
+// average is what a device takes on average, by the groups' drivers.
+func average(s *scenarios.Scenario, paho, lean int64) int64 {
 	var all int64
 	for _, g := range s.Fleet {
-		each := int64(pahoDeviceBytes)
+		each := paho
 		if g.Driver == scenarios.Lean {
-			each = leanDeviceBytes
+			each = lean
 		}
 		all += each * int64(g.Devices)
 	}

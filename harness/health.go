@@ -83,16 +83,23 @@ func (h *health) account() {
 
 const (
 	collectEvery = 100 * time.Millisecond // between two looks at whether nothing is due
-	// collectWithin is enough for a collection beside 10,000 devices on two
-	// cores. It stops nothing, but it takes the processor from who is measured.
-	collectWithin = 500 * time.Millisecond
+	// A collection beside so many devices takes about collectFor for each on two
+	// cores, hub included, and at least leastCollect. It stops nothing, but it
+	// takes the processor from who is measured.
+	collectFor   = 5 * time.Microsecond
+	leastCollect = 500 * time.Millisecond
 )
+
+// collectWithin is enough for a collection beside so many devices.
+func collectWithin(devices int) time.Duration {
+	return max(leastCollect, time.Duration(devices)*collectFor)
+}
 
 // collectGarbage has the collector run while nothing is due: when the fleet is
 // ready and after each repetition. Left to itself it would start in the middle
 // of a broadcast, and what devices allocate between two collections would add
 // to the process's memory.
-func collectGarbage(ctx context.Context, s *scheduler.Scheduler, collect func()) error {
+func collectGarbage(ctx context.Context, s *scheduler.Scheduler, within time.Duration, collect func()) error {
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
 	for collected := false; ; {
@@ -104,7 +111,7 @@ func collectGarbage(ctx context.Context, s *scheduler.Scheduler, collect func())
 		switch quiet := s.Quiet(); {
 		case quiet == 0:
 			collected = false // a repetition goes on: there will be garbage again
-		case quiet >= collectWithin && !collected:
+		case quiet >= within && !collected:
 			collect()
 			collected = true
 		}

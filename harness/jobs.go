@@ -227,8 +227,7 @@ func (r *run) build(life context.Context, observer *relay) (*fleet.Fleet, *sched
 		return nil, nil, err
 	}
 	for i := range f.Len() {
-		id := f.Identity(i)
-		r.samples.Write(&sample.Device{Index: id.Index, ID: id.ID, Group: id.Group})
+		r.samples.Write(&sample.Device{Index: uint32(i), ID: f.ID(i), Group: f.Group(i)})
 	}
 	r.scheduler.Store(observer.to)
 	return f, observer.to, nil

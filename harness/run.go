@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -222,7 +223,7 @@ func (r *run) connectAndRun(work, outer context.Context, f devices, s *scheduler
 	case <-f.Ready():
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
-		inner.Go(func() error { return collectGarbage(online, s, collectorsOf(f)) })
+		inner.Go(func() error { return collectGarbage(online, s, collectWithin(r.scenario.Devices()), collectorsOf(f)) })
 		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():
@@ -278,8 +279,7 @@ func mergeContexts(a, b context.Context) (context.Context, context.CancelFunc) {
 func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.enter(Reporting)
 	r.opts.Observe(r.progress())
-	r.devices.Store(nil) // the report needs the memory more
-	r.scheduler.Store(nil)
+	r.release()
 	if _, short := errors.AsType[*starved](runErr); short {
 		debug.FreeOSMemory() // the fleet's, before the report takes its own
 	}
@@ -293,6 +293,15 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 		return result, errors.Join(runErr, fmt.Errorf("make the report of %s: %w", r.opts.Out, err))
 	}
 	return result, runErr
+}
+
+// release lets go of the fleet and the hub: the report needs the memory more.
+// The collector would not look before as much was taken again as they held.
+func (r *run) release() {
+	r.devices.Store(nil)
+	r.scheduler.Store(nil)
+	r.hub, r.client = nil, nil
+	runtime.GC()
 }
 
 // closeSamples writes what is left, how the recording of it went, and the end.

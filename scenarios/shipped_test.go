@@ -23,7 +23,7 @@ func TestShippedScenariosLoad(t *testing.T) {
 }
 
 func TestShippedNames(t *testing.T) {
-	if got, want := scenarios.ShippedNames(), []string{"faults", "gate-3s", "lockdoor-10k", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
+	if got, want := scenarios.ShippedNames(), []string{"faults", "gate-3s", "lockdoor-10k", "million", "reboot-10k", "smoke", "tutorial"}; !slices.Equal(got, want) {
 		t.Errorf("ShippedNames() = %q, want %q", got, want)
 	}
 }
@@ -38,6 +38,7 @@ func TestShippedScenariosAreWhatTheirNamesSay(t *testing.T) {
 	}
 	load("faults", 30, 6)
 	load("lockdoor-10k", 10_000, 2)
+	load("million", 1_000_000, 2)
 	load("reboot-10k", 10_000, 2)
 	load("smoke", 100, 6)
 	load("tutorial", 1, 4)

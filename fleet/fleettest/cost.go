@@ -47,43 +47,51 @@ func start(t testing.TB, cfg fleet.Config) (f *fleet.Fleet, stop func()) {
 	}
 }
 
-// live returns the bytes of heap and stacks in use.
-func live() float64 {
+// Idle is what one of many things that are idle holds, in bytes. Stacks depend on
+// how deep goroutines have been before, and on the collector.
+type Idle struct{ Heap, Stacks, Goroutines float64 }
+
+// held returns what is held now.
+func held() Idle {
 	var m runtime.MemStats
 	for range 3 { // stacks shrink a step with each collection
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc + m.StackInuse)
+	return Idle{float64(m.HeapAlloc), float64(m.StackInuse), float64(runtime.NumGoroutine())}
 }
 
-// IdleDevice measures what an online device holds: heap and stacks, without the
-// hub's side of the connection, which is measured alone and taken off. It calls settle
-// when all are online.
-func IdleDevice(t testing.TB, driver fleet.Driver, devices int, settle func()) (bytes, goroutines float64) {
+// since returns what each of n has added.
+func (i Idle) since(before Idle, n int) Idle {
+	of := float64(n)
+	return Idle{(i.Heap - before.Heap) / of, (i.Stacks - before.Stacks) / of, (i.Goroutines - before.Goroutines) / of}
+}
+
+// IdleDevice measures what an online device holds, without the hub's side of the
+// connection, which is measured alone and taken off. It calls settle when all are
+// online.
+func IdleDevice(t testing.TB, driver fleet.Driver, devices int, settle func()) Idle {
 	hub := StartHub(t, nil)
-	before := live()
+	before := held()
 	conns := hubAlone(t, hub, devices)
-	hubSide := live() - before
+	hubSide := held().since(before, devices)
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
 	hub.Stop()
 
 	hub = StartHub(t, nil)
-	before = live()
-	running := runtime.NumGoroutine()
+	before = held()
 	f, stop := start(t, config(t, driver, devices, hub.Dial))
 	<-f.Ready()
 	if online := f.Stats().Online; online != int64(devices) {
 		t.Fatalf("%d devices are online, want %d", online, devices)
 	}
 	settle()
-	bytes = (live() - before - hubSide) / float64(devices)
-	goroutines = float64(runtime.NumGoroutine()-running)/float64(devices) - 1
+	both := held().since(before, devices)
 	stop()
 	hub.Stop()
-	return bytes, goroutines
+	return both.since(hubSide, 1)
 }
 
 // hubAlone opens connections that say what a device says and have no client.

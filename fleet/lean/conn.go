@@ -12,13 +12,14 @@ import (
 	"muster/internal/mqtt"
 )
 
-// conn is one connection. Its reader goroutine is started by Dial, ends with
-// the network connection, and is joined by Close.
+// conn is one connection. Who reads it Dial starts, ends with the network
+// connection, and is joined by Close: a goroutine, or where the network
+// connection tells when there is something to read, a worker at that time.
 type conn struct {
 	driver    *Driver
 	crew      *crew
 	nc        net.Conn
-	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's
+	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's; nil while nobody reads
 	onMessage func(topic string, payload []byte)
 	onLost    func(error)
 	keepAlive tick // 0: no pings
@@ -26,14 +27,16 @@ type conn struct {
 
 	reader  sync.WaitGroup
 	closing sync.Once
-	turn    chan struct{} // one token: the right to write
-	done    chan struct{} // closed when err is set
+	told    atomic.Uint32 // how often there was something to read since somebody reads; 0: nobody does
 	held    atomic.Int64  // bytes of messages that are in handlers, and heldFor for each
 
 	mu      sync.Mutex      // guards the fields below; never held across a write or callback
 	err     error           // why the connection is over; nil: it is not
 	closed  bool            // by Close
 	greeted bool            // the server has accepted
+	busy    bool            // somebody has the right to write, or it is on its way to who waits for it
+	waiting int             // how many wait for the right to write
+	turn    chan struct{}   // hands the right to one of them; closed at the end; nil: nobody waits
 	writing context.Context // of the write that goes on; nil: none
 	since   tick            // when that began
 	sent    tick            // when the last write ended
@@ -43,12 +46,8 @@ type conn struct {
 }
 
 func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
-	c := &conn{
-		driver: d, crew: d.join(), nc: nc, in: mqtt.NewReader(nc, maxPacket),
-		onMessage: s.OnMessage, onLost: s.OnLost,
-		turn: make(chan struct{}, 1), // the one token
-		done: make(chan struct{}),
-	}
+	c := &conn{driver: d, crew: d.join(), nc: nc, onMessage: s.OnMessage, onLost: s.OnLost}
+	c.in = takeReader((*source)(c))
 	c.keepAlive = ticks(time.Duration(keepAliveSeconds(s.KeepAlive)) * time.Second)
 	c.every = revolution
 	if c.keepAlive > 0 {
@@ -58,22 +57,21 @@ func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
 	return c
 }
 
-// end marks the connection as over and returns why it is: the first reason
-// stays.
+// end marks the connection as over, tells who waits for it, and returns why it
+// is: the first reason stays.
 func (c *conn) end(reason error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = reason
-		close(c.done)
+		if c.turn != nil {
+			close(c.turn)
+		}
+		for _, r := range c.pending {
+			r.answer <- reason // there is room for the one answer
+		}
+		c.pending = nil
 	}
-	return c.err
-}
-
-// reason returns why the connection is over; nil if it is not.
-func (c *conn) reason() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return c.err
 }
 
@@ -153,18 +151,6 @@ func (c *conn) usable(ctx context.Context) error {
 // write writes a packet in its caller's goroutine when it is its turn. Nobody
 // holds a lock meanwhile: the wheel must be able to look how long it takes.
 func (c *conn) write(ctx context.Context, b []byte) error {
-	select {
-	case c.turn <- struct{}{}:
-	default:
-		select {
-		case c.turn <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-c.done:
-			return c.reason()
-		}
-	}
-	defer func() { <-c.turn }()
 	if err := c.beginWrite(ctx); err != nil {
 		return err
 	}
@@ -181,19 +167,60 @@ func (c *conn) write(ctx context.Context, b []byte) error {
 	return err
 }
 
+// beginWrite takes the right to write, or says why nothing is written any more.
 func (c *conn) beginWrite(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err == nil && c.busy {
+		if err := c.awaitTurnLocked(ctx); err != nil {
+			return err
+		}
+	}
 	if c.err == nil {
-		c.writing, c.since = ctx, c.crew.time()
+		c.busy, c.writing, c.since = true, ctx, c.crew.time()
 	}
 	return c.err
 }
 
+// awaitTurnLocked waits, without the lock, until the right to write is handed
+// over, the connection is over, or ctx ends, which is the only error.
+func (c *conn) awaitTurnLocked(ctx context.Context) (err error) {
+	if c.turn == nil {
+		c.turn = make(chan struct{}, 1) // there is one right to write
+	}
+	turn := c.turn
+	c.waiting++
+	c.mu.Unlock()
+	select {
+	case <-turn:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	c.mu.Lock()
+	if c.waiting--; c.waiting > 0 || c.err != nil {
+		return err
+	}
+	c.turn = nil
+	if err != nil {
+		select {
+		case <-turn: // it was on its way, and nobody else wants it
+			c.busy = false
+		default:
+		}
+	}
+	return err
+}
+
+// endWrite hands the right to write on.
 func (c *conn) endWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing, c.sent = nil, c.crew.time()
+	if c.waiting == 0 || c.err != nil {
+		c.busy = false
+		return
+	}
+	c.turn <- struct{}{} // there is room for the one right
 }
 
 // Close disconnects. If the peer does not take the DISCONNECT, the network
@@ -210,8 +237,7 @@ func (c *conn) Close() error {
 			kill.Stop()
 			_ = c.end(errClosed)
 		}
-		_ = c.nc.Close() // it may be closed already
-		c.reader.Wait()
+		c.closeReading()
 		c.driver.leave()
 	})
 	return nil

@@ -15,21 +15,32 @@ import (
 	"muster/internal/mqtt"
 )
 
-// An idle device holds 5.5 KB in memory pipes, whose buffers are the hub's: the reader's goroutine, the codec's buffer of
-// half a KB, the fleet's state. The race detector adds to all bounds.
-const maxIdleBytes = 6500
+// What an idle device holds of the heap at most, the fleet's state included, but not the pipe to the hub. A goroutine that waits
+// for the network adds itself and the codec's buffer, and a stack, of which no more is asked than that it is a small one. The race
+// detector adds to all bounds.
+const (
+	maxIdleBytes        = 800
+	maxWaitingIdleBytes = 2000
+	maxStackBytes       = 5000
+)
 
 func TestIdleDeviceIsSmall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		workersEnd := func() {
-			time.Sleep(10 * time.Second)
-			synctest.Wait()
-		}
-		bytes, goroutines := fleettest.IdleDevice(t, new(lean.Driver), 1000, workersEnd)
-		if bytes > maxIdleBytes || goroutines > 1.005 {
-			t.Errorf("an idle device holds %.0f bytes and %.3f goroutines, want at most %d and 1", bytes, goroutines, maxIdleBytes)
-		}
-	})
+	check := func(name string, driver fleet.Driver, maxHeap, goroutines float64) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			workersEnd := func() {
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+			}
+			idle := fleettest.IdleDevice(t, driver, 1000, workersEnd)
+			if idle.Heap > maxHeap || idle.Stacks > maxStackBytes || idle.Goroutines > goroutines+0.005 {
+				t.Errorf("%s: an idle device holds %.0f bytes of heap, %.0f of stacks and %.3f goroutines, want at most %.0f, %d and %.0f",
+					name, idle.Heap, idle.Stacks, idle.Goroutines, maxHeap, maxStackBytes, goroutines)
+			}
+		})
+	}
+	check("memory", new(lean.Driver), maxIdleBytes, 0)
+	check("network", plainDriver{new(lean.Driver)}, maxWaitingIdleBytes, 1)
 }
 
 // exchange connects the driver to a peer that acknowledges what it reads. What

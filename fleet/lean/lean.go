@@ -1,8 +1,10 @@
 // Package lean drives the fleet's connections with muster's own MQTT codec, for
-// density: a connection costs one goroutine, its reader, and a small buffer.
+// density: a connection costs one goroutine, its reader, and a small buffer; one
+// that tells when there is something to read (fleet.Telling), as those in memory
+// do, costs neither while it is idle.
 //
 // Messages are written by whoever publishes them, and handled by a few workers
-// that all connections share. Keep-alives and all timeouts are kept by one wheel
+// that all connections share, and that read what tells. Keep-alives and all timeouts are kept by one wheel
 // for all connections, which looks at each every two seconds or oftener, so a
 // timeout is late by as much.
 //
@@ -118,10 +120,11 @@ func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello [
 	if err != nil {
 		c.end(err)
 		_ = nc.Close() // the attempt failed anyway
+		c.giveReader()
 		d.leave()
 		return nil, err
 	}
-	c.reader.Go(c.read)
+	c.startReading()
 	return c, nil
 }
 

@@ -3,67 +3,198 @@ package lean
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"syscall"
 
+	"muster/fleet"
 	"muster/internal/mqtt"
 )
+
+// source is a connection as its codec reads it. Where the network connection
+// tells when there is something to read, a read does not wait once the server
+// has accepted.
+type source conn
+
+func (s *source) Read(p []byte) (int, error) {
+	if s.told.Load() > 0 {
+		return s.nc.(fleet.Telling).TryRead(p)
+	}
+	return s.nc.Read(p)
+}
+
+// readers keeps codecs that nobody reads with. It is a cache of memory without
+// content that all connections share.
+var readers sync.Pool
+
+func takeReader(s *source) *mqtt.Reader {
+	r, ok := readers.Get().(*mqtt.Reader)
+	if !ok {
+		return mqtt.NewReader(s, maxPacket)
+	}
+	r.Reset(s, maxPacket)
+	return r
+}
+
+// giveReader takes the codec back.
+func (c *conn) giveReader() {
+	c.in.Reset(nil, maxPacket)
+	readers.Put(c.in)
+	c.in = nil
+}
+
+// startReading lets the connection be read until it is over.
+func (c *conn) startReading() {
+	t, ok := c.nc.(fleet.Telling)
+	if !ok {
+		c.reader.Go(c.read)
+		return
+	}
+	c.reader.Add(1) // the last worker that reads is done with it
+	t.TellRead(c.tell)
+	c.tell() // of what came before
+}
+
+// tell lets a worker read, unless one does, which then looks once more.
+func (c *conn) tell() {
+	if c.told.Add(1) == 1 {
+		c.dispatchRead()
+	}
+}
+
+func (c *conn) dispatchRead() {
+	t := takeTask()
+	t.conn, t.do = c, doRead
+	c.crew.dispatch(t)
+}
+
+// closeReading closes the network connection and waits until nobody reads it
+// any more. If nobody does now, the caller is the last who reads.
+func (c *conn) closeReading() {
+	_, tells := c.nc.(fleet.Telling)
+	last := tells && c.told.Add(1) == 1
+	_ = c.nc.Close() // it may be closed already
+	if last {
+		c.readOn()
+	}
+	c.reader.Wait()
+}
 
 // read reads until the connection is over and tells of a loss. It never writes,
 // so that a server that does not read cannot hold it up.
 func (c *conn) read() {
 	var err error
 	for err == nil {
-		err = c.next()
+		var t *task
+		if t, err = c.next(); t != nil {
+			c.crew.dispatch(t)
+		}
 	}
-	_ = c.end(err)
-	_ = c.nc.Close() // nobody reads it any more
-	if c.onLost != nil {
+	if c.readingEnds(err) {
 		c.crew.dispatch(&task{conn: c, do: doLost})
 	}
 }
 
-// next reads one packet.
-func (c *conn) next() error {
+// readingEnds ends the connection because of what its reader met, and reports
+// whether that must be told.
+func (c *conn) readingEnds(err error) bool {
+	_ = c.end(err)
+	_ = c.nc.Close() // nobody reads it any more
+	c.giveReader()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.onLost != nil && !c.closed
+}
+
+// readOn reads what there is, in the goroutine of a worker. It handles the last
+// message itself once somebody else may read.
+func (c *conn) readOn() {
+	t, err := c.readAll()
+	if err != nil {
+		lost := c.readingEnds(err)
+		c.reader.Done()
+		if lost {
+			c.crew.dispatch(&task{conn: c, do: doLost})
+		}
+	}
+	if t != nil {
+		t.run()
+	}
+}
+
+// readAll reads until there is nothing to read, and then gives up the right to
+// read, or until the connection is over, and then keeps it. It returns the last
+// message.
+func (c *conn) readAll() (last *task, err error) {
+	for {
+		seen := c.told.Load()
+		if c.in == nil {
+			c.in = takeReader((*source)(c))
+		}
+		for err == nil {
+			var t *task
+			if t, err = c.next(); t == nil {
+				continue
+			}
+			if last != nil {
+				c.crew.dispatch(last)
+			}
+			last = t
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			return last, err
+		}
+		err = nil
+		if c.in.Buffered() == 0 {
+			c.giveReader()
+		}
+		if c.told.CompareAndSwap(seen, 0) {
+			return last, nil
+		}
+	}
+}
+
+// next reads one packet. It returns the message, if it is one.
+func (c *conn) next() (*task, error) {
 	h, body, err := c.in.Next()
 	if errors.Is(err, mqtt.ErrTooLarge) {
-		return fmt.Errorf("the server sends a packet of more than %d bytes: %w", maxPacket, err)
+		return nil, fmt.Errorf("the server sends a packet of more than %d bytes: %w", maxPacket, err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch h.Type {
 	case mqtt.TypePublish:
 		return c.published(h, body)
 	case mqtt.TypePuback:
-		return c.acknowledged(body)
+		return nil, c.acknowledged(body)
 	case mqtt.TypeSuback:
-		return c.granted(body)
+		return nil, c.granted(body)
 	case mqtt.TypePingresp:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.pinged = 0
-		return nil
+		return nil, nil
 	}
-	return fmt.Errorf("the server sends a %v, which it must not", h.Type)
+	return nil, fmt.Errorf("the server sends a %v, which it must not", h.Type)
 }
 
 func cost(body int) int64 { return int64(body) + heldFor }
 
-// published hands a message to a worker.
-func (c *conn) published(h mqtt.Header, body []byte) error {
+// published returns what a worker is to do with a message.
+func (c *conn) published(h mqtt.Header, body []byte) (*task, error) {
 	m, err := mqtt.ParsePublish(h, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if m.QoS > 1 {
-		return errors.New("the server sends at QoS 2, which was not asked for")
+		return nil, errors.New("the server sends at QoS 2, which was not asked for")
 	}
 	if c.held.Add(cost(len(body))) > maxHeld {
-		return errFlood
+		return nil, errFlood
 	}
 	t := takeTask()
 	t.conn, t.do, t.id = c, doDeliver, m.ID
 	t.data = append(append(t.data[:0], m.Topic...), m.Payload...)
 	t.topic, t.cost = len(m.Topic), cost(len(body))
-	c.crew.dispatch(t)
-	return nil
+	return t, nil
 }

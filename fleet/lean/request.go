@@ -26,7 +26,12 @@ func (c *conn) expect(ack mqtt.Type, filters []string) (*request, error) {
 	r.ack, r.filters, r.begun = ack, filters, c.crew.time()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == math.MaxUint16 {
+	switch {
+	case c.err != nil:
+		c.crew.giveRequest(r)
+		return nil, c.err
+	case len(c.pending) == math.MaxUint16:
+		c.crew.giveRequest(r)
 		return nil, errTooMany
 	}
 	if c.pending == nil {
@@ -51,9 +56,6 @@ func (c *conn) await(ctx context.Context, r *request) error {
 	case <-ctx.Done():
 		c.forget(r)
 		return context.Cause(ctx)
-	case <-c.done:
-		c.forget(r)
-		return c.reason()
 	}
 }
 

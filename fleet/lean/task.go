@@ -13,6 +13,7 @@ type duty uint8
 
 const (
 	doDeliver duty = iota // call the handler of a message, then acknowledge it
+	doRead                // read what there is
 	doPing                // send a PINGREQ on each of some connections
 	doBreak               // close the network connection of one that is over
 	doLost                // tell of a loss
@@ -57,6 +58,9 @@ func (t *task) run() {
 		t.deliver()
 		c.held.Add(-t.cost)
 		t.give()
+	case doRead:
+		t.give()
+		c.readOn()
 	case doPing:
 		for _, c := range t.quiet {
 			_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells

@@ -9,9 +9,10 @@ import (
 
 func BenchmarkIdleDevice(b *testing.B) {
 	for b.Loop() {
-		bytes, goroutines := fleettest.IdleDevice(b, paho.Driver{}, 1000, func() {})
-		b.ReportMetric(bytes, "B/device")
-		b.ReportMetric(goroutines, "goroutines/device")
+		idle := fleettest.IdleDevice(b, paho.Driver{}, 1000, func() {})
+		b.ReportMetric(idle.Heap, "heap-B/device")
+		b.ReportMetric(idle.Stacks, "stack-B/device")
+		b.ReportMetric(idle.Goroutines, "goroutines/device")
 	}
 }
 

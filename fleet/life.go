@@ -1,0 +1,62 @@
+package fleet
+
+import (
+	"sync"
+	"time"
+)
+
+// life is a session's context: what waits on a connection waits with it. It
+// ends by end alone, and costs nothing as long as nobody waits for that, where
+// one of package context has a place in its parent and a channel: most of a
+// large fleet's devices are idle. Its Err is its cause, so that context.Cause
+// tells it too.
+type life struct {
+	mu    sync.Mutex // guards the fields below
+	cause error
+	done  chan struct{} // closed at the end; nil: nobody has asked for it
+}
+
+// over is a channel that is closed.
+var over = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// end ends it; the first cause stays.
+func (l *life) end(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != nil {
+		return
+	}
+	if l.cause = cause; l.done != nil {
+		close(l.done)
+	}
+}
+
+// Done, with the methods below, implements context.Context.
+func (l *life) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil && l.cause != nil {
+		return over
+	}
+	if l.done == nil {
+		l.done = make(chan struct{})
+	}
+	return l.done
+}
+
+// Err returns the cause.
+func (l *life) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+// Deadline says that there is none.
+func (l *life) Deadline() (at time.Time, ok bool) { return time.Time{}, false }
+
+// Value has nothing.
+func (l *life) Value(any) any { return nil }
