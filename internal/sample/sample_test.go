@@ -275,11 +275,10 @@ func TestCreateRefusesSamplesThatExist(t *testing.T) {
 
 func TestALargeRecordIsOneBlock(t *testing.T) {
 	dir := t.TempDir()
-	devices := make([]uint32, 3<<20)
-	devices[len(devices)-1] = 5
-	write(t, dir, []sample.Record{&sample.Targets{Devices: devices}, &sample.Targets{Devices: []uint32{1}}})
+	id := strings.Repeat("x", 3<<20)
+	write(t, dir, []sample.Record{&sample.Targets{ID: id, Devices: []uint32{5}}, &sample.Targets{Devices: []uint32{1}}})
 	got, _ := read(t, dir)
-	if len(got) != 3 || !slices.Equal(got[0].(*sample.Targets).Devices, devices) || len(got[1].(*sample.Targets).Devices) != 1 {
+	if len(got) != 3 || got[0].(*sample.Targets).ID != id || !slices.Equal(got[0].(*sample.Targets).Devices, []uint32{5}) || len(got[1].(*sample.Targets).Devices) != 1 {
 		t.Errorf("read %d records, want the large one, the small one and the end", len(got))
 	}
 }
@@ -308,15 +307,11 @@ func TestRecordsThatWaitForTheDiskAreCounted(t *testing.T) {
 		check(100*time.Millisecond, sample.Recording{Records: 3, Waited: 100 * time.Millisecond})
 		check(2*time.Second, sample.Recording{Records: 6, Late: 3, Waited: 2 * time.Second})
 		check(sample.LateAfter, sample.Recording{Records: 9, Late: 3, Waited: 2 * time.Second})
-		large := make([]uint32, 9<<20) // what is recorded while 32 MiB wait in one stripe is dropped
-		for i := range large {
-			large[i] = uint32(i) * 2654435761
-		}
-		w.Write(&sample.Targets{Devices: large})
+		w.Write(&sample.Targets{ID: strings.Repeat("x", 33<<20)}) // what is recorded while 32 MiB wait in one stripe is dropped
 		w.Write(&sample.Device{Index: 1})
 		w.Execution(&sample.Execution{Device: 1})
 		if got := w.Account(0); got.Dropped != 1 {
-			t.Errorf("Account() with 36 MiB waiting = %+v, want one dropped", got)
+			t.Errorf("Account() with 33 MiB waiting = %+v, want one dropped", got)
 		}
 		if err := w.Close(sample.End{}); err == nil || !strings.Contains(err.Error(), "1 records dropped") {
 			t.Errorf("Close() = %v, want one dropped", err)
@@ -358,7 +353,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	}
 	device := uint32(0)
 	record := func() {
-		device = (device + 1) % 20_000
+		device = (device + 1) % 5000
 		w.Execution(&sample.Execution{Device: device, Due: 5e9, Received: 6e9, Code: "DeviceNotOnline"})
 		w.Execution(&sample.Execution{Device: device, Due: 5e9, Received: 6e9, Final: true})
 		w.Connect(&sample.Connect{Device: device, Due: 5e9, Ready: 6e9, Error: "refused: not authorized"})
@@ -370,7 +365,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 		}
 	}
 	second := func() { // what a writer does again and again
-		for range 20_000 {
+		for range 5000 {
 			record()
 		}
 		if err := w.Flush(); err != nil {
@@ -383,7 +378,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	check("recording 20,000 times and writing them", 5, second)
+	check("recording 5,000 times and writing them", 5, second)
 	if err := w.Close(sample.End{}); err != nil {
 		t.Fatal(err)
 	}

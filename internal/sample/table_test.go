@@ -154,7 +154,7 @@ func TestManyLongTextsMakeManyBlocks(t *testing.T) {
 // disk, bytes a record, whatever the machine: the moments are made, not
 // measured. Latencies are spread as real ones are, and not one is rounded.
 func TestSamplesAreSmall(t *testing.T) {
-	const devices, atOnce = 200_000, 8_000
+	const devices, atOnce = 64_000, 8_000
 	dir := t.TempDir()
 	w, err := sample.Create(dir, nil)
 	if err != nil {
