@@ -11,15 +11,15 @@
 // (OpenCA).
 //
 // Queries and jobs go through the devices, or the modules, in the order of their registration. Where there are many, tags
-// that are asked for by their value are indexed, which changes nothing but the time that it takes. Time stamps are the wall
+// that most of them have, or that are asked for by their value, are indexed, which changes nothing but the time that it takes. Time stamps are the wall
 // clock's at the moment that they name: a job's row begins when its request is handed to the connection, or its twin is
 // changed.
 //
 // # Concurrency
 //
-// All methods may be called from many goroutines at once. Each connection has one goroutine, which reads; what is to be
-// written is queued and written by a second one that exists only meanwhile. Nobody ever waits for a device: one that
-// does not read is disconnected, and counted in Stats.SlowClosed, when a write takes 5 seconds, when another message comes
+// All methods may be called from many goroutines at once. Each connection has one goroutine, which reads, but for those in
+// memory, which a few read as there is something to read; what is to be written is queued and written by another one that
+// exists only meanwhile. Nobody ever waits for a device: one that does not read is disconnected, and counted in Stats.SlowClosed, when a write takes 5 seconds, when another message comes
 // while 64 KB wait and a write has taken half a second, and once 2 MB wait.
 // A broadcast of a job to any number of devices runs on one goroutine, and its calls wait in tables. No lock is held
 // across a read, a write or a callback.

@@ -19,7 +19,8 @@ import (
 func BenchmarkMillion(b *testing.B) {
 	n := *benchTwins
 	s := hubtest.Start(b, nil)
-	m := &meter{TB: b, n: n, heap: heapInUse(), at: time.Now()}
+	m := &meter{TB: b, n: n, heap: heapInUse()}
+	m.begin()
 	id := func(i int) string { return fmt.Sprintf("dev-%06d", i) }
 	registerMany(b, s, n, func(i int) string { return fmt.Sprintf(`{"site":"site-%d","building":%d,"floor":%d}`, i%10, i%50, i%7) })
 	m.lap("registered")
@@ -63,7 +64,7 @@ func BenchmarkMillion(b *testing.B) {
 	if err := s.Hub.Close(); err != nil {
 		b.Error(err)
 	}
-	b.Logf("hub closed: %v", time.Since(m.at))
+	b.Logf("hub closed: %s", m.since())
 	devices.leave()
 	b.ReportMetric(0, "ns/op")
 	runtime.KeepAlive(s)
@@ -75,18 +76,25 @@ type meter struct {
 	n    int
 	heap uint64
 	at   time.Time
+	cpu  time.Duration
 }
 
-func (m *meter) begin() { m.at = time.Now() }
+func (m *meter) begin() { m.at, m.cpu = time.Now(), cpuTime() }
+
+// since returns how long a step took, and the processor time of all processors.
+func (m *meter) since() string {
+	return fmt.Sprintf("%.1f s, %.1f s of processor time", time.Since(m.at).Seconds(), (cpuTime() - m.cpu).Seconds())
+}
 
 func (m *meter) lap(what string) {
-	took := time.Since(m.at)
+	took := m.since()
 	heap := heapInUse()
 	var ms runtime.MemStats
 	runtime.ReadMemStats(&ms)
-	m.Logf("%s: %v, %d bytes each; in all %d MB of heap, %d of stacks, %d from the system",
-		what, took.Round(time.Millisecond), (int64(heap)-int64(m.heap))/int64(m.n), heap>>20, ms.StackInuse>>20, ms.Sys>>20)
-	m.heap, m.at = heap, time.Now()
+	m.Logf("%s: %s, %d bytes each; in all %d MB of heap, %d of stacks, %d from the system",
+		what, took, (int64(heap)-int64(m.heap))/int64(m.n), heap>>20, ms.StackInuse>>20, ms.Sys>>20)
+	m.heap = heap
+	m.begin()
 }
 
 // await asks for a job until it is so.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func benchQuery(b *testing.B, s *hubtest.Server, sql string, rows int) {
 }
 
 // BenchmarkQuery asks for a count by a range, which reads every twin; for the first page of twins of a tag's value; and for
-// lists and groups of the same twins. The index of a tag is made before.
+// lists and groups of the same twins. The indexes of the tags are made before, as the twins are registered.
 func BenchmarkQuery(b *testing.B) {
 	s := hubtest.Start(b, nil)
 	before, n := heapInUse(), *benchTwins
@@ -97,13 +98,30 @@ func BenchmarkQuery(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			begun := time.Now()
 			queryPage(b, s, bench.sql, 100, "")
+			b.Logf("the first one that ever asks this: %v", time.Since(begun))
 			settle(b, s)
-			b.Logf("first answer and what it indexes: %v", time.Since(begun))
 			benchQuery(b, s, bench.sql, bench.rows)
 		})
 	}
 	if indexes := heapInUse(); indexes > before {
 		b.Logf("with the indexes %d bytes a twin", (indexes-before)/uint64(n))
+	}
+}
+
+// BenchmarkRegister registers 100,000 twins with five tags, which are indexed meanwhile, or not.
+func BenchmarkRegister(b *testing.B) {
+	const n = 100_000
+	for name, from := range map[string]int{"indexed": 1 << 14, "plain": math.MaxInt} {
+		b.Run(name, func(b *testing.B) {
+			cpu := cpuTime()
+			for b.Loop() {
+				s := hubtest.Start(b, nil)
+				hub.ForeseeFrom(s.Hub, from)
+				registerMany(b, s, n, benchTags)
+				settle(b, s)
+			}
+			b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N)/n, "cpu-µs/twin")
+		})
 	}
 }
 
