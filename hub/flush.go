@@ -12,10 +12,11 @@ import (
 
 // flushers write what connections have pending: as many goroutines as there are processors, for all connections of a hub,
 // and only while there is something to write. They never wait for a peer. A connection whose peer does not take at once what is
-// written gets a goroutine of its own (conn.flush), as does one that is no bare socket.
+// written gets a goroutine of its own (conn.flush), as does one that is neither a bare socket nor in memory.
 type flushers struct {
 	workers sync.WaitGroup // each ends when nothing is left to write
 	most    int            // of them
+	work    func()         // what each does
 
 	mu      sync.Mutex // guards the fields below; never held across a write
 	running int
@@ -26,7 +27,11 @@ type flushers struct {
 // flushShare is how many connections a flusher takes from the queue at most, so that the lock is not what they wait for.
 const flushShare = 8
 
-func newFlushers() *flushers { return &flushers{most: runtime.GOMAXPROCS(0)} }
+func newFlushers() *flushers {
+	f := &flushers{most: runtime.GOMAXPROCS(0)}
+	f.work = f.run
+	return f
+}
 
 // push lets a flusher write what a connection has pending, whose flushers it counts. It does not block.
 func (f *flushers) push(c *conn) {
@@ -55,8 +60,8 @@ func (f *flushers) take(into []*conn) int {
 	return n
 }
 
-// work writes until the queue is empty.
-func (f *flushers) work() {
+// run writes until the queue is empty.
+func (f *flushers) run() {
 	w := attempts.Get().(*attempt)
 	defer attempts.Put(w)
 	var share [flushShare]*conn
@@ -126,10 +131,13 @@ func rawOf(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
+// prompt says whether packets can be written without waiting.
+func (c *conn) prompt() bool { return c.raw != nil || c.nt != nil }
+
 // flushLocked has what is pending written.
 func (c *conn) flushLocked() {
 	c.flushing = true
-	if c.raw == nil {
+	if !c.prompt() {
 		c.flushers.Go(c.flush)
 		return
 	}
@@ -178,7 +186,10 @@ func (c *conn) writeNow(w *attempt, b []byte) (int, error) {
 	if c.reason.Load() != uint32(endNone) { // as in waitUntil
 		return 0, net.ErrClosed
 	}
-	return w.write(c.raw, b)
+	if c.raw != nil {
+		return w.write(c.raw, b)
+	}
+	return c.nt.TryWrite(b)
 }
 
 // flush writes what is pending until nothing is, however long the peer takes.
@@ -186,7 +197,7 @@ func (c *conn) flush() {
 	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
 		c.flushAll(out.bytes)
 		out.give()
-		if c.raw != nil { // a write that does not wait must not meet the deadline of one that did
+		if c.prompt() { // a write that does not wait must not meet the deadline of one that did
 			_ = c.nc.SetWriteDeadline(time.Time{})
 		}
 	}
