@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -35,4 +36,21 @@ func TestPartsCoverTheFleetOnce(t *testing.T) {
 			t.Fatalf("Parts(%d, %d) end at %d and open %d of %d connections at a time", devices, n, next, shared, inFlight)
 		}
 	})
+}
+
+func TestStatsOfPartsAddUp(t *testing.T) {
+	var sum, other fleet.Stats
+	for _, s := range []*fleet.Stats{&sum, &other} {
+		v := reflect.ValueOf(s).Elem()
+		for i := range v.NumField() {
+			v.Field(i).SetInt(int64(i + 1))
+		}
+	}
+	sum.Add(&other)
+	v := reflect.ValueOf(sum)
+	for i := range v.NumField() {
+		if got, want := v.Field(i).Int(), int64(2*(i+1)); got != want {
+			t.Errorf("Add() makes %s %d, want %d", v.Type().Field(i).Name, got, want)
+		}
+	}
 }
