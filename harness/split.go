@@ -2,8 +2,6 @@ package harness
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +9,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"muster/fleet"
@@ -80,37 +77,6 @@ type split struct {
 	readies atomic.Int32
 	settles atomic.Uint64 // Settle was called so often
 	ready   chan struct{}
-}
-
-// part is one generator with what it has told.
-type part struct {
-	fleet.Part
-	split    *split
-	process  *Generator
-	stopping atomic.Bool   // it is to end
-	hello    chan struct{} // closed when it has made its devices
-	over     chan struct{} // closed when it tells nothing any more
-	counts   atomic.Pointer[counts]
-
-	mu      sync.Mutex               // guards settles; never held across a write
-	settles map[uint64]chan struct{} // those that the generator has not answered yet
-
-	// The fields below belong to the goroutine that reads.
-	events  wire.Decoder
-	tickets map[uint64]ticket // of receipts, by number, for which there is more to come. One that is never answered stays
-}
-
-// ticket is the scheduler's name of an execution.
-type ticket struct {
-	id   uint64
-	kind sample.ReceiptKind
-}
-
-// number counts generators from 1, as people do.
-func (p *part) number() int { return p.Nth + 1 }
-
-func (p *part) String() string {
-	return fmt.Sprintf("generator %d of %d (devices %d to %d)", p.number(), p.Of, p.From, p.To-1)
 }
 
 // startGenerators starts the children that have a part each and tells them what
@@ -248,118 +214,6 @@ func (sp *split) Short() (devices int, err error) {
 	return devices, err
 }
 
-// counts are what a generator tells of its devices, some times a second.
-type counts struct {
-	fleet.Stats
-	Short   int           `json:",omitempty"` // see fleet.Fleet.Short
-	Number  syscall.Errno `json:",omitempty"` // of the newest such error
-	Because string        `json:",omitempty"` // its words
-}
-
-func countsOf(f *fleet.Fleet) counts {
-	c := counts{Stats: f.Stats()}
-	var err error
-	if c.Short, err = f.Short(); err != nil {
-		errors.As(err, &c.Number)
-		c.Because = unwrapped(err).Error()
-	}
-	return c
-}
-
-// shortage is an error of another process.
-type shortage struct {
-	text   string
-	number syscall.Errno
-}
-
-func (e *shortage) Error() string { return e.text }
-func (e *shortage) Unwrap() error { return e.number }
-
-func (c *counts) shortage() error { return &shortage{c.Because, c.Number} }
-
-// unheard words why the generator could not be told something: most likely it
-// is gone, and its reader is about to know why.
-func (p *part) unheard(err error) error {
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
-	select {
-	case <-p.split.failed:
-		return p.split.failure
-	case <-timer.C:
-		return p.fault(err)
-	}
-}
-
-// fault words an error of the generator's.
-func (p *part) fault(err error) error { return fmt.Errorf("%v: %w", p, err) }
-
-// read takes what the generator tells until it ends, and says so if it should not have.
-func (p *part) read() {
-	defer close(p.over)
-	err := p.follow(wire.NewReader(p.process.Out))
-	if err == nil || p.stopping.Load() {
-		return
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%v %w", p, ErrGeneratorDied)
-		if ended := p.process.Stop(); ended != nil {
-			err = fmt.Errorf("%w: %w", err, ended)
-		}
-	} else {
-		err = p.fault(err)
-	}
-	p.split.failing.Do(func() {
-		p.split.failure = err
-		close(p.split.failed)
-	})
-}
-
-// follow takes frames until the last one.
-func (p *part) follow(frames *wire.Reader) error {
-	greeted, ready := false, false
-	for {
-		kind, payload, err := frames.Next()
-		if err != nil {
-			return err
-		}
-		if !greeted && kind != wire.Hello && kind != wire.Fault {
-			return fmt.Errorf("it began with frame %d", kind)
-		}
-		switch kind {
-		case wire.Hello:
-			if len(payload) != 1 || payload[0] != wire.Version || greeted {
-				return fmt.Errorf("it does not speak version %d", wire.Version)
-			}
-			greeted = true
-			close(p.hello)
-		case wire.Events:
-			err = p.events.Decode(payload, p.happened)
-		case wire.Stats:
-			now := new(counts)
-			err = json.Unmarshal(payload, now)
-			p.counts.Store(now)
-		case wire.Health:
-			err = p.fares(payload)
-		case wire.Ready:
-			if !ready && int(p.split.readies.Add(1)) == len(p.split.parts) {
-				close(p.split.ready)
-			}
-			ready = true
-		case wire.Settled:
-			err = p.settled(payload)
-		case wire.Fault:
-			return errors.New(string(payload))
-		case wire.Ended:
-			return nil
-		default:
-			err = fmt.Errorf("it said frame %d", kind)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // Settle waits until all is passed on that has happened before the call, so
 // that the end of a repetition does not overtake what its devices tell.
 func (sp *split) Settle() {
@@ -381,29 +235,6 @@ func (sp *split) Settle() {
 	}
 }
 
-// settle asks for an answer when all is told. Its channel is closed then.
-func (p *part) settle(n uint64) <-chan struct{} {
-	answer := make(chan struct{})
-	p.mu.Lock()
-	p.settles[n] = answer
-	p.mu.Unlock()
-	_ = tell(p.process.In, wire.Settle, binary.AppendUvarint(nil, n)) // fails only if it is gone, which its reader tells
-	return answer
-}
-
-func (p *part) settled(payload []byte) error {
-	n, _ := binary.Uvarint(payload)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	answer, ok := p.settles[n]
-	if !ok {
-		return errors.New("it answers what nobody asked")
-	}
-	delete(p.settles, n)
-	close(answer)
-	return nil
-}
-
 // settling is a divided fleet as the scheduler sees it.
 type settling struct {
 	*fleet.Fleet
@@ -417,94 +248,6 @@ func (s settling) Settle() {
 			sp.Settle()
 		}
 	}
-}
-
-// fares records the generator's account of itself.
-func (p *part) fares(payload []byte) error {
-	h, err := wire.DecodeHealth(payload)
-	if err != nil {
-		return err
-	}
-	h.Generator = uint32(p.number())
-	p.split.samples.Write(h)
-	return nil
-}
-
-// happened passes an event on to whom a fleet of this process would tell it.
-func (p *part) happened(e *wire.Event) error {
-	sp := p.split
-	switch e.What {
-	case wire.Answered, wire.Finished:
-		p.ended(e)
-		return nil
-	}
-	if !p.has(e.Device) {
-		return fmt.Errorf("it tells of device %d, which is not its own", e.Device)
-	}
-	switch e.What {
-	case wire.Received:
-		if id := sp.observer.Received(e.Receipt); id != 0 {
-			p.tickets[e.Number] = ticket{id, e.Receipt.Kind}
-		}
-	case wire.Attempted:
-		sp.samples.Connect(&e.Attempt)
-	case wire.Lost:
-		sp.samples.Lost(&e.Loss)
-	case wire.Online, wire.Offline:
-		sp.fleet.Moved(e.Device, e.What == wire.Online)
-	case wire.Reported:
-		sp.fleet.Reported(e.Device, e.Patch)
-	}
-	return nil
-}
-
-// ended passes on what became of a receipt that belongs to an execution.
-func (p *part) ended(e *wire.Event) {
-	t, ok := p.tickets[e.Number]
-	if !ok {
-		return
-	}
-	if e.What == wire.Finished || t.kind == sample.MethodReceipt {
-		delete(p.tickets, e.Number)
-	}
-	if e.What == wire.Finished {
-		p.split.observer.Finished(t.id, e.At)
-	} else {
-		p.split.observer.Answered(t.id, e.Status, e.At)
-	}
-}
-
-// has reports whether a device is one of the generator's.
-func (p *part) has(device uint32) bool { return p.From <= int(device) && int(device) < p.To }
-
-// assign returns what a generator is to simulate.
-func (r *run) assign(at fleet.Part) ([]byte, error) {
-	epoch, err := r.clock.Share()
-	if err != nil {
-		return nil, err
-	}
-	s := r.scenario
-	a := assignment{
-		Version: wire.Version, Part: at, Epoch: epoch, Seed: s.Seed, HostName: r.hub.ConnectionString.HostName,
-		Connect: s.Connect, Sources: r.sources.addrs, Reach: reach{Addr: r.hub.addr, Authority: r.hub.authority},
-	}
-	for _, g := range s.Fleet {
-		group := assignedGroup{
-			Name: g.Name, Devices: g.Devices, ID: g.ID.Template.String(), Echo: g.EchoDesired, Driver: g.Driver,
-			Methods: make(map[string]assignedMethod, len(g.Methods)),
-		}
-		for name, m := range g.Methods {
-			group.Methods[name] = assignedMethod{methodOf(m), string(m.Response)}
-		}
-		a.Groups = append(a.Groups, group)
-	}
-	if r.remote != nil {
-		target := *s.Target.IoTHub
-		target.ConnectionString = "" // devices have no use for it
-		a.Reach = reach{Transport: r.hub.carrier, IoTHub: &target}
-		a.Secret = r.opts.FleetSecret.Reveal()
-	}
-	return json.Marshal(&a)
 }
 
 // partsOf returns how a fleet is divided, as run.json has it; nil if it is not.
