@@ -39,7 +39,11 @@ func TestGeneratorsComeToWhatOneProcessDoes(t *testing.T) {
 				if len(alone.Executions) == 0 || len(alone.Twins) == 0 || len(alone.Devices) < 2 {
 					t.Fatalf("%d executions, %d twins, %d devices", len(alone.Executions), len(alone.Twins), len(alone.Devices))
 				}
-				for _, n := range []int{2, 3} {
+				counts := []int{2, 3}
+				if driver == scenarios.Paho { // which takes longer, and tells them apart no better
+					counts = counts[:1]
+				}
+				for _, n := range counts {
 					if diff := cmp.Diff(alone, comesTo(n)); diff != "" {
 						t.Errorf("in one process (-) and with %d generators (+):\n%s", n, diff)
 					}
