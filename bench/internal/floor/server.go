@@ -62,13 +62,12 @@ func (s *Server) accept() {
 		}
 		s.serving.Go(func() {
 			defer conn.Close()
-			if err := s.serve(conn); err != nil {
-				s.end(fmt.Errorf("serve a device: %w", err))
-			}
+			s.end(fmt.Errorf("serve a device: %w", s.serve(conn)))
 		})
 	}
 }
 
+// serve returns why the device's connection ended.
 func (s *Server) serve(conn io.ReadWriteCloser) error {
 	if err := s.welcome(conn); err != nil {
 		return err
