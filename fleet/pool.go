@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,11 +68,22 @@ func (c *notedTelling) Write(b []byte) (int, error) { return (*noted)(c).Write(b
 func (c *notedTelling) TryRead(p []byte) (int, error) { return c.Conn.(Telling).TryRead(p) }
 func (c *notedTelling) TellRead(tell func())          { c.Conn.(Telling).TellRead(tell) }
 
+// notedSocket is noted of one that is a socket.
+type notedSocket noted
+
+func (c *notedSocket) Write(b []byte) (int, error) { return (*noted)(c).Write(b) }
+func (c *notedSocket) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
+}
+
 // note returns the network connection as the driver is to know it.
 func (l *link) note(c net.Conn) net.Conn {
 	l.raw = noted{c, l}
-	if _, ok := c.(Telling); ok {
+	switch c.(type) {
+	case Telling:
 		return (*notedTelling)(&l.raw)
+	case syscall.Conn:
+		return (*notedSocket)(&l.raw)
 	}
 	return &l.raw
 }

@@ -19,7 +19,8 @@ type conn struct {
 	driver    *Driver
 	crew      *crew
 	nc        net.Conn
-	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's; nil while nobody reads
+	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's; nil while there is nothing to read
+	socket    int          // its descriptor plus 1, while the reader may use it; the reader's
 	onMessage func(topic string, payload []byte)
 	onLost    func(error)
 	keepAlive tick // 0: no pings

@@ -11,13 +11,16 @@ import (
 )
 
 // source is a connection as its codec reads it. Where the network connection
-// tells when there is something to read, a read does not wait once the server
-// has accepted.
+// tells when there is something to read, or is a socket, a read does not wait
+// once the server has accepted.
 type source conn
 
 func (s *source) Read(p []byte) (int, error) {
-	if s.told.Load() > 0 {
+	switch {
+	case s.told.Load() > 0:
 		return s.nc.(fleet.Telling).TryRead(p)
+	case s.socket > 0:
+		return readSocket(s.socket-1, p)
 	}
 	return s.nc.Read(p)
 }
@@ -35,8 +38,11 @@ func takeReader(s *source) *mqtt.Reader {
 	return r
 }
 
-// giveReader takes the codec back.
+// giveReader takes the codec back, if the connection has one.
 func (c *conn) giveReader() {
+	if c.in == nil {
+		return
+	}
 	c.in.Reset(nil, maxPacket)
 	readers.Put(c.in)
 	c.in = nil
@@ -44,14 +50,20 @@ func (c *conn) giveReader() {
 
 // startReading lets the connection be read until it is over.
 func (c *conn) startReading() {
-	t, ok := c.nc.(fleet.Telling)
-	if !ok {
+	switch nc := c.nc.(type) {
+	case fleet.Telling:
+		c.reader.Add(1) // the last worker that reads is done with it
+		nc.TellRead(c.tell)
+		c.tell() // of what came before
+	case syscall.Conn:
+		if raw, err := nc.SyscallConn(); err == nil {
+			c.reader.Go(func() { c.readSocket(raw) })
+			return
+		}
+		c.reader.Go(c.read) // which will meet the same fault
+	default:
 		c.reader.Go(c.read)
-		return
 	}
-	c.reader.Add(1) // the last worker that reads is done with it
-	t.TellRead(c.tell)
-	c.tell() // of what came before
 }
 
 // tell lets a worker read, unless one does, which then looks once more.
@@ -89,6 +101,11 @@ func (c *conn) read() {
 			c.crew.dispatch(t)
 		}
 	}
+	c.readerEnds(err)
+}
+
+// readerEnds is the end of a reader that has a goroutine.
+func (c *conn) readerEnds(err error) {
 	if c.readingEnds(err) {
 		c.crew.dispatch(&task{conn: c, do: doLost})
 	}
