@@ -228,3 +228,18 @@ func TestRestartForgetsOldJobs(t *testing.T) {
 		refused(t, "a second job", a, iothub.CodeThrottlingMaxActiveJobCountExceeded)
 	})
 }
+
+// A job of more rows than are put into the store at once is kept whole.
+func TestRestartLargeJob(t *testing.T) {
+	const n = 1<<14 + 100
+	lives(t, func(t *testing.T, l *life) {
+		registerMany(t, l.Server, n, func(int) string { return `{}` })
+		schedule(t, l.Server, "job-1", twinJob("*", `"tags":{"a":1}`))
+		wantsJob(t, l.Server, "job-1", iothub.JobCompleted, n, 0, 0, n, 0)
+		l.crash(time.Minute)
+		wantsJob(t, l.Server, "job-1", iothub.JobCompleted, n, 0, 0, n, 0)
+		if a, _ := queryPage(t, l.Server, "SELECT COUNT() AS n FROM devices WHERE tags.a = 1", 1, ""); a.body != fmt.Sprintf(`[{"n":%d}]`, n) {
+			t.Errorf("twins that the job changed: %s, want %d", a.body, n)
+		}
+	})
+}
