@@ -73,7 +73,7 @@ func TestBounds(t *testing.T) {
 	check(host(0, 0, 67, 0, 0), true, "memory 1024", inMemory)
 	check(host(0, 0, 59, 0, 0), false, "memory 1024", onLean)
 	check(host(0, 0, 79, 0, 0), false, "memory 1024", ofIoTHub)
-	check(host(0, 0, 126, 0, 0), false, "memory 1024", overTLS)
+	check(host(0, 0, 125, 0, 0), false, "memory 1024", overTLS)
 	check(host(0, 0, 30, 0, 0), false, "memory 0")
 	check(host(0, 0, 0, 93, 63), false, "memory of the control group 1024, GOMEMLIMIT 1024")
 	check(host(0, 0, 0, 93, 30), false, "GOMEMLIMIT 238, memory of the control group 1024")
