@@ -12,7 +12,7 @@ import (
 
 // flushers write what connections have pending: as many goroutines as there are processors, for all connections of a hub,
 // and only while there is something to write. They never wait for a peer. A connection whose peer does not take at once what is
-// written gets a goroutine of its own (conn.flush), as does one that is no bare socket.
+// written gets a goroutine of its own (conn.flush), as does one that is neither a bare socket nor in memory.
 type flushers struct {
 	workers sync.WaitGroup // each ends when nothing is left to write
 	most    int            // of them
@@ -126,10 +126,13 @@ func rawOf(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
+// prompt says whether packets can be written without waiting.
+func (c *conn) prompt() bool { return c.raw != nil || c.nt != nil }
+
 // flushLocked has what is pending written.
 func (c *conn) flushLocked() {
 	c.flushing = true
-	if c.raw == nil {
+	if !c.prompt() {
 		c.flushers.Go(c.flush)
 		return
 	}
@@ -178,7 +181,10 @@ func (c *conn) writeNow(w *attempt, b []byte) (int, error) {
 	if c.reason.Load() != uint32(endNone) { // as in waitUntil
 		return 0, net.ErrClosed
 	}
-	return w.write(c.raw, b)
+	if c.raw != nil {
+		return w.write(c.raw, b)
+	}
+	return c.nt.TryWrite(b)
 }
 
 // flush writes what is pending until nothing is, however long the peer takes.
@@ -186,7 +192,7 @@ func (c *conn) flush() {
 	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
 		c.flushAll(out.bytes)
 		out.give()
-		if c.raw != nil { // a write that does not wait must not meet the deadline of one that did
+		if c.prompt() { // a write that does not wait must not meet the deadline of one that did
 			_ = c.nc.SetWriteDeadline(time.Time{})
 		}
 	}

@@ -39,6 +39,15 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// TryWrite writes as much of p as there is room for, and waits for nothing.
+func (c *conn) TryWrite(p []byte) (int, error) {
+	n, err := c.out().tryWrite(p)
+	if err != nil {
+		return n, c.opError("write", err)
+	}
+	return n, nil
+}
+
 // Close ends both directions. What has been written can still be read by the
 // peer; what has not been read is lost.
 func (c *conn) Close() error {

@@ -124,6 +124,24 @@ func (h *half) write(p []byte) (written int, err error) {
 	}
 }
 
+// tryWrite writes what there is room for, unless another write waits for that.
+func (h *half) tryWrite(p []byte) (int, error) {
+	h.mu.Lock()
+	err := h.writeFault()
+	if err != nil || h.writing {
+		h.mu.Unlock()
+		return 0, err
+	}
+	n := h.data.write(p)
+	if n == 0 {
+		h.mu.Unlock()
+		return 0, nil
+	}
+	h.broadcast()
+	h.unlock()
+	return n, nil
+}
+
 // writeFault returns why nothing can be written, if so.
 func (h *half) writeFault() error {
 	switch {
