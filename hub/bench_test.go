@@ -20,7 +20,7 @@ import (
 const benchFleet = 10_000
 
 // connectAll registers and connects devices that listen to methods.
-func connectAll(b *testing.B, s *hubtest.Server, n int) []net.Conn {
+func connectAll(b testing.TB, s *hubtest.Server, n int) []net.Conn {
 	b.Helper()
 	register(b, s, ids(n)...)
 	conns := make([]net.Conn, 0, n)
@@ -58,10 +58,10 @@ func BenchmarkBroadcastStore(b *testing.B) { broadcast(b, startStoring(b), conne
 
 // BenchmarkBroadcastSockets is BenchmarkBroadcast over TCP on loopback, with fewer devices than a process may have descriptors.
 func BenchmarkBroadcastSockets(b *testing.B) {
-	broadcast(b, hubtest.Start(b, nil), func(b *testing.B, s *hubtest.Server, n int) []net.Conn { return connectSockets(b, s, n/2) })
+	broadcast(b, hubtest.Start(b, nil), func(b testing.TB, s *hubtest.Server, n int) []net.Conn { return connectSockets(b, s, n/2) })
 }
 
-func broadcast(b *testing.B, s *hubtest.Server, connect func(b *testing.B, s *hubtest.Server, n int) []net.Conn) {
+func broadcast(b *testing.B, s *hubtest.Server, connect func(b testing.TB, s *hubtest.Server, n int) []net.Conn) {
 	b.Helper()
 	conns := connect(b, s, benchFleet)
 	var devices sync.WaitGroup

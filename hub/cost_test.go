@@ -4,6 +4,7 @@ package hub_test
 
 import (
 	"fmt"
+	"net"
 	"runtime/debug"
 	"sync"
 	"testing"
@@ -13,14 +14,19 @@ import (
 	"muster/iothub"
 )
 
-// TestMethodsDoNotAllocate has a job call devices over sockets, from the dispatch of their methods to the booking of their
-// answers. What a whole job allocates does not count: a job of many devices is held against one of few.
+// TestMethodsDoNotAllocate has a job call devices over sockets, and in memory, from the dispatch of their methods to the
+// booking of their answers. What a whole job allocates does not count: a job of many devices is held against one of few.
 func TestMethodsDoNotAllocate(t *testing.T) {
+	t.Run("sockets", func(t *testing.T) { methodsDoNotAllocate(t, connectSockets) })
+	t.Run("memory", func(t *testing.T) { methodsDoNotAllocate(t, connectAll) })
+}
+
+func methodsDoNotAllocate(t *testing.T, connect func(t testing.TB, s *hubtest.Server, n int) []net.Conn) {
 	const few, many = 50, 2050
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which takes what pools hold
 	s := hubtest.Start(t, nil)
 	var devices, answers sync.WaitGroup
-	for _, conn := range connectSockets(t, s, many) {
+	for _, conn := range connect(t, s, many) {
 		devices.Go(func() { answerEach(conn, answers.Done) })
 		defer conn.Close()
 	}

@@ -18,8 +18,9 @@
 // # Concurrency
 //
 // All methods may be called from many goroutines at once. Each connection has one goroutine, which reads; what is to be
-// written is queued and written by a second one that exists only meanwhile. Nobody ever waits for a device: one that
-// does not read is disconnected, and counted in Stats.SlowClosed, when a write takes 5 seconds, when another message comes
+// written is queued, and written by a few for all connections that write what a connection takes at once; for one that
+// does not take it, or is over TLS or a WebSocket, there is one of its own meanwhile. Nobody ever waits for a device: one
+// that does not read is disconnected, and counted in Stats.SlowClosed, when a write takes 5 seconds, when another message comes
 // while 64 KB wait and a write has taken half a second, and once 2 MB wait.
 // A broadcast of a job to any number of devices runs on one goroutine, and its calls wait in tables. No lock is held
 // across a read, a write or a callback.

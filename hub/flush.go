@@ -16,6 +16,7 @@ import (
 type flushers struct {
 	workers sync.WaitGroup // each ends when nothing is left to write
 	most    int            // of them
+	work    func()         // what each does
 
 	mu      sync.Mutex // guards the fields below; never held across a write
 	running int
@@ -26,7 +27,11 @@ type flushers struct {
 // flushShare is how many connections a flusher takes from the queue at most, so that the lock is not what they wait for.
 const flushShare = 8
 
-func newFlushers() *flushers { return &flushers{most: runtime.GOMAXPROCS(0)} }
+func newFlushers() *flushers {
+	f := &flushers{most: runtime.GOMAXPROCS(0)}
+	f.work = f.run
+	return f
+}
 
 // push lets a flusher write what a connection has pending, whose flushers it counts. It does not block.
 func (f *flushers) push(c *conn) {
@@ -55,8 +60,8 @@ func (f *flushers) take(into []*conn) int {
 	return n
 }
 
-// work writes until the queue is empty.
-func (f *flushers) work() {
+// run writes until the queue is empty.
+func (f *flushers) run() {
 	w := attempts.Get().(*attempt)
 	defer attempts.Put(w)
 	var share [flushShare]*conn
