@@ -19,8 +19,8 @@ func (s *source) Read(p []byte) (int, error) {
 	switch {
 	case s.told.Load() > 0:
 		return s.nc.(fleet.Telling).TryRead(p)
-	case s.socket > 0:
-		return readSocket(s.socket-1, p)
+	case s.chunk != nil:
+		return s.chunk.read(p)
 	}
 	return s.nc.Read(p)
 }
