@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -159,3 +160,76 @@ func (t Timers) Run(stop <-chan struct{})    { t.t.run(stop) }
 func (t Timers) Arm(a *Alarm, at time.Time)  { t.t.arm(&a.deadline, at, a) }
 func (t Timers) Disarm(a *Alarm)             { t.t.disarm(&a.deadline) }
 func (t Timers) Fire() (time.Duration, bool) { return t.t.fire() }
+
+// Flushed is a connection of nobody's, for tests: what is written to it goes to a function.
+type Flushed struct{ c *conn }
+
+// NewFlushed returns a connection whose packets a hub's flushers hand to write.
+func NewFlushed(h *Hub, write func(b []byte)) Flushed {
+	return Flushed{&conn{hub: h, nt: fakeTelling{write: write}}}
+}
+
+// Send has bytes written.
+func (f Flushed) Send(b ...byte) { f.c.send(func(dst []byte) []byte { return append(dst, b...) }) }
+
+// FlushHere lets the goroutine of its caller do what the hub's flushers do: what is sent before is written only by flush.
+func FlushHere(h *Hub) (flush func()) {
+	f := h.flushers
+	f.most = 0
+	return func() {
+		f.mu.Lock()
+		f.running = 1
+		f.mu.Unlock()
+		f.run()
+	}
+}
+
+// FlushQueue returns how many connections flushers keep room for that have so many in their queue, while n pass through it.
+func FlushQueue(waiting, n int) int {
+	f := newFlushers()
+	f.most, f.running = 1, 1 // that one is this
+	var c conn
+	for range waiting {
+		f.push(&c)
+	}
+	var taken [1]*conn
+	for range n {
+		f.push(&c)
+		f.take(taken[:])
+	}
+	return cap(f.queue)
+}
+
+// fakeTelling is a connection that tells, as far as flushers and readers use it.
+type fakeTelling struct {
+	write func(b []byte)
+	read  func(p []byte) (int, error)
+}
+
+func (t fakeTelling) TryWrite(p []byte) (int, error) { t.write(p); return len(p), nil }
+func (t fakeTelling) TryRead(p []byte) (int, error)  { return t.read(p) }
+func (t fakeTelling) TellRead(func())                {}
+
+// ReadTurn has a hub's reader read a connection that is told at each of so many reads that there is something. It returns how
+// often it was read when its turn was over, and whether it waits for the next one.
+func ReadTurn(h *Hub, times int) (reads int, waits bool) {
+	r := &h.readers
+	r.mu.Lock()
+	r.most = 0 // no worker takes it
+	r.mu.Unlock()
+	c := &conn{hub: h, dev: &device{}}
+	c.in = patient{c}
+	c.nt = fakeTelling{read: func([]byte) (int, error) {
+		if reads++; reads < times {
+			c.wake()
+		}
+		return 0, syscall.EAGAIN
+	}}
+	c.told.Store(1)
+	c.resume()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waits = r.first == c && c.told.Load() > 0
+	r.first = nil
+	return reads, waits
+}

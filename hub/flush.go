@@ -27,6 +27,9 @@ type flushers struct {
 // flushShare is how many connections a flusher takes from the queue at most, so that the lock is not what they wait for.
 const flushShare = 8
 
+// flushTurn is how often a flusher writes for one connection before others have their turn.
+const flushTurn = 8
+
 func newFlushers() *flushers {
 	f := &flushers{most: runtime.GOMAXPROCS(0)}
 	f.work = f.run
@@ -37,6 +40,11 @@ func newFlushers() *flushers {
 func (f *flushers) push(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.queue) == cap(f.queue) && f.next > len(f.queue)/2 { // in the place of those that were taken: it may never be empty
+		left := copy(f.queue, f.queue[f.next:])
+		clear(f.queue[left:])
+		f.queue, f.next = f.queue[:left], 0
+	}
 	f.queue = append(f.queue, c)
 	if f.running < f.most {
 		f.running++
@@ -158,9 +166,14 @@ func (c *conn) pendingPackets() *packets {
 	return out
 }
 
-// flushNow writes what is pending as far as the peer takes it. What it does not take is left to a goroutine.
+// flushNow writes what is pending as far as the peer takes it. What it does not take is left to a goroutine, and what is always
+// pending anew to the connection's next turn.
 func (c *conn) flushNow(w *attempt) {
-	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
+	for range flushTurn {
+		out := c.pendingPackets()
+		if out == nil {
+			return
+		}
 		n, err := 0, error(nil)
 		if len(out.bytes) <= chunk {
 			n, err = c.writeNow(w, out.bytes)
@@ -180,6 +193,8 @@ func (c *conn) flushNow(w *attempt) {
 			return
 		}
 	}
+	c.flushers.Add(1)
+	c.hub.flushers.push(c)
 }
 
 func (c *conn) writeNow(w *attempt, b []byte) (int, error) {

@@ -19,7 +19,8 @@ type telling interface {
 // errTurn is what a reader gets of a connection that has not ended and had its turn.
 var errTurn = errors.New("others want to be read too")
 
-// turn is how many packets of one connection are read before others have their turn.
+// turn is how many packets of one connection are read before others have their turn, and how often it is looked whether there
+// are some.
 const turn = 64
 
 // readers read the connections that tell, from their CONNECT on, so that an idle one holds neither a goroutine nor a buffer.
@@ -147,7 +148,7 @@ func (c *conn) polled() bool { return c.nt != nil && c.dev != nil }
 
 // resume goes on reading, as a worker. A connection that has nothing to read is nobody's then.
 func (c *conn) resume() {
-	for {
+	for range turn {
 		c.told.Store(1) // what was told before is read now
 		if c.rd == nil {
 			c.rd = takeCodec(c)
@@ -168,6 +169,7 @@ func (c *conn) resume() {
 			return
 		}
 	}
+	c.hub.readers.push(c)
 }
 
 // codecs keeps codecs that nobody reads with: memory without content.

@@ -56,11 +56,12 @@ func (c *conn) startReading() {
 		nc.TellRead(c.tell)
 		c.tell() // of what came before
 	case syscall.Conn:
-		if raw, err := nc.SyscallConn(); err == nil {
-			c.reader.Go(func() { c.readSocket(raw) })
+		raw, err := nc.SyscallConn()
+		if err != nil || !canReadSocket { // read will meet the same fault
+			c.reader.Go(c.read)
 			return
 		}
-		c.reader.Go(c.read) // which will meet the same fault
+		c.reader.Go(func() { c.readSocket(raw) })
 	default:
 		c.reader.Go(c.read)
 	}

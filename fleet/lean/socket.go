@@ -1,9 +1,6 @@
 package lean
 
 import (
-	"io"
-	"net"
-	"os"
 	"sync"
 	"syscall"
 )
@@ -96,23 +93,4 @@ func (k *chunk) read(p []byte) (int, error) {
 	n := copy(p, k.data[k.start:k.end])
 	k.start += n
 	return n, nil
-}
-
-// readSocket reads what has arrived at a descriptor. The error is EAGAIN if that
-// is nothing, and else as of a net.Conn.
-func readSocket(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(fd, p)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, err
-		case err != nil:
-			return 0, &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
 }
