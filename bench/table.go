@@ -87,17 +87,16 @@ func last(each []float64) float64 { return each[len(each)-1] }
 func (r results) ratio(c benchCase, q quantity) float64 {
 	var each []float64
 	for _, f := range c.floors() {
+		if len(r[f]) == 0 {
+			return 0
+		}
 		each = append(each, r.of(f, q.of))
 	}
 	value := r.of(c, q.of)
-	if len(each) == 0 || value == 0 {
+	if len(each) == 0 || value == 0 || last(each) == 0 { // callers alone have no devices, and a pair in memory no server
 		return 0
 	}
-	floor := q.add(each)
-	if slices.Contains(each, 0) && last(each) == 0 || floor == 0 || math.IsNaN(floor) {
-		return 0
-	}
-	return value / floor
+	return value / q.add(each)
 }
 
 // table is what is printed, as text or Markdown.

@@ -56,6 +56,10 @@ func TestRatios(t *testing.T) {
 	is(benchCase{"hub", "memory", "lean", 10_000}, rate, 0)
 	is(benchCase{"direct", "memory", "lean", 1_000}, rate, 0)
 	is(benchCase{bare, "tcp", "", 10_000}, rate, 0)
+	delete(r, benchCase{bareHTTP, "tcp", "", 10_000})
+	for q := range quantities { // one floor of the two is none
+		is(direct, q, 0)
+	}
 }
 
 func TestTables(t *testing.T) {

@@ -199,9 +199,9 @@ func (c *coder) length(n, size int) int {
 	return n
 }
 
-// most bounds a list that columns hold: a few bytes can tell of very many equal
-// numbers.
-const most = 1 << 28
+// most bounds a list that columns hold, since a few bytes can tell of very many
+// equal numbers: more than a fleet may have devices, or a process wakes in hours.
+const most = 1 << 24
 
 // numbers codes a list of n numbers by columns, of which it says one by one how
 // they are got and set.

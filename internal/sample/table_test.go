@@ -2,6 +2,7 @@ package sample_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -94,6 +95,20 @@ func TestAColumnReadsBackAsWritten(t *testing.T) {
 	}
 	if _, _, ok := sample.ReadColumn([]byte{3, 0}, 1); ok {
 		t.Error("a column of a way that there is not was read")
+	}
+}
+
+// A made-up length costs no more memory than the longest list that there is.
+func TestAListLongerThanAnyIsRefused(t *testing.T) {
+	const rows, health, at = 0, 9, 0
+	payload := binary.AppendUvarint([]byte{rows, health, at}, 1<<24+1)
+	payload = append(payload, make([]byte, 1<<16)...) // columns of zeros
+	r, err := sample.NewReader(bytes.NewReader(sample.Seal(payload, false)), "made up")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAll(r); err == nil || len(got) > 0 {
+		t.Errorf("read %d records, %v, want an error", len(got), err)
 	}
 }
 
