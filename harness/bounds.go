@@ -125,16 +125,30 @@ func (b *bounder) files() {
 	case !isRemote(b.s):
 		b.file(most, 1, spare, "hub", "in the embedded hub, which is one process however many generators there are")
 	}
+	each := max(0, b.host.Descriptors-spareDescriptors) // devices of a generator: direct calls are the run's own
 	switch n := b.generators; {
 	case n == 0:
 		b.add(most, Bound{
 			Limit: "open files of one generator", Because: fmt.Sprintf("the limit of %d open files in a process (ulimit -Hn)", b.host.Descriptors),
 			Then: thenDivided, Fix: "nothing needs to be done",
 		})
+		if isRemote(b.s) { // else the hub's limit comes first
+			b.own(most/generatorFiles*each, generatorFiles/float64(max(1, each)), spare)
+		}
 	case n == 1:
 		b.file(most, 1, spare, "generator", "in this process")
-	case n > 1: // direct calls are the run's own
-		b.file(n*max(0, b.host.Descriptors-spareDescriptors), 1/float64(n), spareDescriptors, "generators", fmt.Sprintf("in each of %d generators", n))
+	case n > 1:
+		b.file(n*each, 1/float64(n), spareDescriptors, "generators", fmt.Sprintf("in each of %d generators", n))
+		if need := spare + n*generatorFiles; need > b.host.Descriptors {
+			b.own(0, 0, need)
+		}
+	}
+}
+
+// own adds the bound of the process that starts the generators, if it is one.
+func (b *bounder) own(most int, each float64, spare int) {
+	if most < scenarios.MaxDevices {
+		b.file(most, each, spare, "run's own process", "in the run's own process, which has the generators' pipes and makes the direct calls")
 	}
 }
 

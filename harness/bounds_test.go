@@ -30,6 +30,7 @@ const (
 	oneSource = "connect.sourceAddresses=[127.0.0.1]"
 	twoMore   = "connect.sourceAddresses=[127.0.0.2, 127.0.0.3]"
 	onLean    = "fleet.g.driver=lean"
+	allAtOnce = "jobs=[{name: lock, type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: lock}, queryCondition: '*', via: direct, inFlight: 0}]"
 )
 
 func TestBounds(t *testing.T) {
@@ -119,6 +120,10 @@ func TestPreflight(t *testing.T) {
 	check(harness.Limits{Descriptors: 20_000}, 10_000, true, "need 20200 open files in this process, and its limit is 20000; raise it (`sudo prlimit --pid $$ --nofile=20200:20200` in this shell")
 	check(harness.Limits{Descriptors: 1024}, 10_000, false, "need 10200 open files in the embedded hub, which is one process however many generators there are, and its limit is 1024")
 	check(harness.Limits{Descriptors: 1024}, 10_000, false, "", ofIoTHub) // thirteen generators share it
+	check(harness.Limits{Descriptors: 1024}, 300_000, false, "need 1293 open files in the run's own process, which has the generators' pipes", ofIoTHub)
+	check(harness.Limits{Descriptors: 1024}, 2000, false, "need 2108 open files in the run's own process, ", ofIoTHub, allAtOnce)
+	check(harness.Limits{Descriptors: 1024}, 2000, false, "", ofIoTHub, allAtOnce, "jobs.lock.inFlight=500")
+	check(harness.Limits{Descriptors: 200}, 1000, false, "in the run's own process", ofIoTHub)
 	check(harness.Limits{Descriptors: 1024}, 10_000, false, "--devices 824")
 	check(harness.Limits{Descriptors: 1024}, 10_000, false, "run without descriptors (--set target.embedded.transport=memory)")
 	check(harness.Limits{Ports: 28_232}, 30_000, false, "need as many local ports, and this host gives 28232 with 1 source address", oneSource)
@@ -132,4 +137,27 @@ func TestPreflight(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "leaves 60 threads") {
 		t.Errorf("Preflight with 60 threads left = %v, want a refusal", err)
 	}
+}
+
+// Calls are the run's own process's, however many there are: generators share
+// the devices alone.
+func TestGeneratorsAreAsManyAsTheDevicesNeed(t *testing.T) {
+	check := func(files, devices, want int, set ...string) {
+		t.Helper()
+		p, err := harness.NewPlan(sized(t, devices, append(set, ofIoTHub)...), harness.Host{Limits: harness.Limits{Descriptors: files}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Needs.Generators; got != want {
+			t.Errorf("%d devices %v, with %d open files in a process, need %d generators, want %d", devices, set, files, got, want)
+		}
+	}
+	check(0, 5000, 1, allAtOnce)
+	check(1024, 824, 1)
+	check(1024, 825, 2)
+	check(1024, 1648, 2)
+	check(1024, 1649, 3)
+	check(1024, 512, 2, allAtOnce) // one process has not both, the devices and the calls
+	check(1024, 1600, 2, allAtOnce)
+	check(1024, 5000, 7, allAtOnce, "jobs.lock.inFlight=500")
 }

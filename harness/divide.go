@@ -7,16 +7,9 @@ import (
 	"muster/scenarios"
 )
 
-// GeneratorsFor returns how many processes must share the devices of a fleet
-// over TCP, so that each may open its connections: 1 where one may have all.
-func GeneratorsFor(l Limits, devices int) int {
-	most := l.Descriptors - spareDescriptors
-	if l.Descriptors == 0 || devices <= most {
-		return 1
-	}
-	most = max(most, 1)
-	return (devices + most - 1) / most
-}
+// generatorFiles is what a run's own process has open for each generator: two
+// pipes, and on Linux what it waits with for the process to end.
+const generatorFiles = 3
 
 // layout is which processes a run is made of.
 type layout struct {
@@ -32,15 +25,17 @@ func layoutOf(s *scenarios.Scenario, inside bool) layout {
 	return layout{}
 }
 
-// count returns how many generators share the devices of s.
+// count returns how many generators share the devices of s: 1 where the run's
+// own process may have all.
 func (l layout) count(limits Limits, s *scenarios.Scenario) int {
-	if l.generators > 0 {
+	switch {
+	case l.generators > 0:
 		return l.generators
+	case limits.Descriptors == 0 || s.Devices()+spareFor(s) <= limits.Descriptors:
+		return 1 // which makes the direct calls too
 	}
-	if limits.Descriptors > 0 { // one that is alone makes the direct calls too
-		limits.Descriptors = max(1, limits.Descriptors-spareFor(s)+spareDescriptors)
-	}
-	return GeneratorsFor(limits, s.Devices())
+	most := max(1, limits.Descriptors-spareDescriptors)
+	return max(2, (s.Devices()+most-1)/most)
 }
 
 // layout returns which processes a run of s is to have. inside is as for Bounds.

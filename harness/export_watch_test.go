@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"time"
 
+	"muster/fleet"
 	"muster/internal/goheap"
 )
 
@@ -33,6 +34,10 @@ var (
 	HostReserve  = hostReserve
 	Killed       = func(ended error, rss, killed int64) error { return hubDeath(ended, hubReading{rss: rss}, killed) }
 	OOMKills     = oomKills
+
+	GeneratorKilled = func(ended error, killed int64) error {
+		return generatorDeath(&part{Part: fleet.Part{To: 20, Of: 2}}, ended, killed)
+	}
 )
 
 // Lasted returns what a shortage that is or is not so at each of these seconds

@@ -63,7 +63,7 @@ func Generate(ctx context.Context, in io.Reader, out io.Writer, opts *GeneratorO
 		err = fmt.Errorf("the run began with frame %d", kind)
 	}
 	if err != nil {
-		return fmt.Errorf("start the generator: %w", err)
+		return fmt.Errorf("start the generator: no run says what to simulate (a run starts its generators itself, see muster run --generators): %w", err)
 	}
 	g, err := newGenerator(payload, opts.resolved())
 	if err != nil {
@@ -234,7 +234,7 @@ func (g *generator) account(ctx context.Context) error {
 				continue
 			}
 			if now := goheap.Read(); heaps.note(now) {
-				return fmt.Errorf("starved of memory: it needs %d MiB and GOMEMLIMIT gives it %d MiB, so that its collector runs all the time", now.Need>>20, now.Limit>>20)
+				return fmt.Errorf("starved of memory: %s; raise GOMEMLIMIT, use fewer devices, or more generators (--generators)", overLimit("it", now))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,7 +24,8 @@ type part struct {
 	process  *Generator
 	stopping atomic.Bool   // it is to end
 	hello    chan struct{} // closed when it has made its devices
-	over     chan struct{} // closed when it tells nothing any more
+	over     chan struct{} // closed when it tells nothing any more; lost says why
+	lost     error         // nil: it has told all, as it was asked to
 	counts   atomic.Pointer[counts]
 
 	mu      sync.Mutex               // guards settles; never held across a write
@@ -69,21 +71,17 @@ func (p *part) fault(err error) error { return fmt.Errorf("%v: %w", p, err) }
 func (p *part) read() {
 	defer close(p.over)
 	err := p.follow(wire.NewReader(p.process.Out))
-	if err == nil || p.stopping.Load() {
+	switch {
+	case err == nil:
 		return
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%v %w", p, ErrGeneratorDied)
-		if ended := p.process.Stop(); ended != nil {
-			err = fmt.Errorf("%w: %w", err, ended)
-		}
-	} else {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		err = generatorDeath(p, p.process.Stop(), oomKills(os.DirFS("/"))-p.split.oomKills)
+	default:
 		err = p.fault(err)
 	}
-	p.split.failing.Do(func() {
-		p.split.failure = err
-		close(p.split.failed)
-	})
+	if p.lost = err; !p.stopping.Load() { // else stop returns it
+		p.split.fail(err)
+	}
 }
 
 // follow takes frames until the last one.
@@ -118,6 +116,9 @@ func (p *part) follow(frames *wire.Reader) error {
 		case wire.Fault:
 			return errors.New(string(payload))
 		case wire.Ended:
+			if !p.stopping.Load() {
+				return errors.New("it ended by itself")
+			}
 			return nil
 		default:
 			err = fmt.Errorf("it said frame %d", kind)

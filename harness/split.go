@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -67,7 +66,7 @@ type split struct {
 	fleet    *fleet.Fleet // identities and twins of all
 	observer fleet.Observer
 	samples  *recorder
-	logger   *slog.Logger
+	oomKills int64 // before the run began
 	parts    []*part
 
 	readers sync.WaitGroup
@@ -83,7 +82,7 @@ type split struct {
 // to simulate. close must be called, also after an error.
 func (r *run) startGenerators(ctx context.Context, f *fleet.Fleet, observer fleet.Observer) (*split, error) {
 	sp := &split{
-		clock: r.clock, fleet: f, observer: observer, samples: r.samples, logger: r.opts.Logger,
+		clock: r.clock, fleet: f, observer: observer, samples: r.samples, oomKills: r.oomKills,
 		failed: make(chan struct{}), ready: make(chan struct{}),
 	}
 	for _, at := range fleet.Parts(f.Len(), r.generators) {
@@ -122,6 +121,14 @@ func (sp *split) greet(ctx context.Context) error {
 	return nil
 }
 
+// fail ends the run for what is wrong with a generator. The first failure counts.
+func (sp *split) fail(err error) {
+	sp.failing.Do(func() {
+		sp.failure = err
+		close(sp.failed)
+	})
+}
+
 // watch returns how the first of the generators failed, or nil when ctx ends.
 func (sp *split) watch(ctx context.Context) error {
 	select {
@@ -147,7 +154,8 @@ func (sp *split) Run(ctx context.Context) error {
 	return sp.stop()
 }
 
-// stop has all generators disconnect and waits until they have.
+// stop has all generators disconnect and waits until they have. What one has
+// not told by its end the samples lack, and so that is an error.
 func (sp *split) stop() error {
 	for _, p := range sp.parts {
 		p.stopping.Store(true)
@@ -155,14 +163,16 @@ func (sp *split) stop() error {
 	}
 	timer := time.NewTimer(generatorStop)
 	defer timer.Stop()
+	var errs []error
 	for _, p := range sp.parts {
 		select {
 		case <-p.over:
+			errs = append(errs, p.lost)
 		case <-timer.C:
 			return fmt.Errorf("%v did not disconnect its devices within %v", p, generatorStop)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // close ends the generators and joins whoever reads them.
@@ -215,7 +225,8 @@ func (sp *split) Short() (devices int, err error) {
 }
 
 // Settle waits until all is passed on that has happened before the call, so
-// that the end of a repetition does not overtake what its devices tell.
+// that the end of a repetition does not overtake what its devices tell. A
+// generator that does not answer ends the run: its receipts are in no ledger.
 func (sp *split) Settle() {
 	n := sp.settles.Add(1)
 	answers := make([]<-chan struct{}, len(sp.parts))
@@ -229,7 +240,7 @@ func (sp *split) Settle() {
 		case <-answers[i]:
 		case <-p.over:
 		case <-timer.C:
-			sp.logger.Warn("a generator does not tell what has happened", "generator", p.number())
+			sp.fail(fmt.Errorf("%v did not tell within %v what had happened", p, generatorSettle))
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,73 @@ func TestAGeneratorThatDiesEndsTheRunWithWhatThereIs(t *testing.T) {
 	})
 }
 
+// told is what a generator is told, watched.
+type told struct {
+	io.WriteCloser
+	watch func(wire.Kind)
+}
+
+func (o *told) Write(frame []byte) (int, error) {
+	o.watch(wire.Kind(frame[4]))
+	return o.WriteCloser.Write(frame)
+}
+
+// What a generator has not told when it disconnects is missing.
+func TestAGeneratorThatDiesAtTheEndEndsTheRunToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := divided(func(n int, g *harness.Generator) error {
+			if n == 2 {
+				ended := make(chan struct{})
+				g.Out = &ending{g.Out, ended}
+				g.In = &told{g.In, func(k wire.Kind) {
+					if k == wire.Stop {
+						close(ended)
+					}
+				}}
+			}
+			return nil
+		})
+		got, _, err := run(t.Context(), t, overTCP(t, doors+methodJob), opts)
+		if !errors.Is(err, harness.ErrGeneratorDied) || got.Verdict != report.Incomplete {
+			t.Errorf("Run() = %v, verdict %s; want that generator 2 has died, and incomplete", err, got.Verdict)
+		}
+	})
+}
+
+// stalling is what a generator says, read no more for a while once it stalls.
+type stalling struct {
+	io.Reader
+	stalls *atomic.Bool
+	until  <-chan struct{}
+}
+
+func (s *stalling) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	if s.stalls.Load() {
+		<-s.until
+	}
+	return n, err
+}
+
+// A ledger that is closed before all receipts came would be short of them.
+func TestAGeneratorThatDoesNotTellEndsTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := divided(func(n int, g *harness.Generator) error {
+			if n == 2 {
+				stalls, until := new(atomic.Bool), make(chan struct{})
+				time.AfterFunc(1500*time.Millisecond, func() { stalls.Store(true) })
+				time.AfterFunc(20*time.Second, func() { close(until) })
+				g.Out = &stalling{g.Out, stalls, until}
+			}
+			return nil
+		})
+		got, _, err := run(t.Context(), t, overTCP(t, doors+methodJob, "jobs.lock.queryCondition=*"), opts)
+		if err == nil || !strings.Contains(err.Error(), "generator 2 of 2 (devices 20 to 39) did not tell within 10s what had happened") || got.Verdict != report.Incomplete {
+			t.Errorf("Run() = %v, verdict %s, want that generator 2 did not tell, and incomplete", err, got.Verdict)
+		}
+	})
+}
+
 func TestAGeneratorThatDoesNotStartEndsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := divided(func(n int, _ *harness.Generator) error {
@@ -159,6 +227,7 @@ func TestWhatNoGeneratorSaysEndsTheRun(t *testing.T) {
 		hello + frame(wire.Health, "\x80"):                "malformed events",
 		hello + frame(wire.Stats, "{"):                    "unexpected end of JSON input",
 		hello + frame(wire.Settled, "\x01"):               "it answers what nobody asked",
+		hello + frame(wire.Ended, ""):                     "it ended by itself",
 		hello + frame(wire.Connect, ""):                   "it said frame",
 		hello + "nonsense":                                "no frame begins with",
 		hello[:3]:                                         "ended in the middle of the run",

@@ -129,7 +129,7 @@ func killed(t *testing.T, signal string) error {
 	return err
 }
 
-func TestHowAHubDied(t *testing.T) {
+func TestHowAProcessDied(t *testing.T) {
 	check := func(ended error, kills int64, want string) {
 		t.Helper()
 		got := harness.Killed(ended, 120*mib, kills)
@@ -143,6 +143,17 @@ func TestHowAHubDied(t *testing.T) {
 	check(killed(t, "TERM"), 3, died+": signal: terminated")
 	check(killed(t, "KILL"), 0, died+": signal: killed; it had 120 MiB of memory, and the kernel counts nobody that it killed for want of it")
 	check(killed(t, "KILL"), 1, died+": signal: killed; the kernel has killed for want of memory meanwhile, and it had 120 MiB of memory: use fewer devices, or raise the limit (dmesg names it)")
+	generator := func(ended error, kills int64, want string) {
+		t.Helper()
+		got := harness.GeneratorKilled(ended, kills)
+		if !errors.Is(got, harness.ErrGeneratorDied) || got.Error() != "generator 1 of 2 (devices 0 to 19) ended in the middle of the run"+want {
+			t.Errorf("a generator that ended with %v is worded\n%v, want\n…%s", ended, got, want)
+		}
+	}
+	generator(nil, 1, "")
+	generator(killed(t, "TERM"), 1, ": signal: terminated")
+	generator(killed(t, "KILL"), 0, ": signal: killed")
+	generator(killed(t, "KILL"), 1, ": signal: killed; the kernel has killed for want of memory meanwhile: use fewer devices, or raise the limit (dmesg names it)")
 	root := fstest.MapFS{"proc/vmstat": {Data: []byte("pgfault 7\noom_kill 12\nnr_x 1\n")}}
 	if got := harness.OOMKills(root); got != 12 {
 		t.Errorf("OOMKills() = %d, want 12", got)

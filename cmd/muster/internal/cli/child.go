@@ -20,7 +20,7 @@ const childStopTimeout = 5 * time.Second
 type child struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	stdout  *os.File // its reader's; what the child wrote can be read after its end
+	stdout  *os.File // what the child wrote can be read after its end, until stop closes it
 	waiting sync.WaitGroup
 	done    chan struct{}
 	err     error // how it ended; read after done
@@ -61,8 +61,10 @@ func startProcess(args []string, stderr io.Writer) (*child, error) {
 	return c, nil
 }
 
-// stop ends the child and waits for it: end of file first, then a kill.
+// stop ends the child and waits for it: end of file first, then a kill. Whoever
+// reads what it wrote ends too, also if the process has handed that on.
 func (c *child) stop() error {
+	defer c.stdout.Close()
 	c.once.Do(func() { _ = c.stdin.Close() }) // fails only if the child is gone
 	timer := time.NewTimer(childStopTimeout)
 	defer timer.Stop()

@@ -21,6 +21,9 @@ func newGenerator(stdio Stdio) *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: action(func(ctx context.Context, _ []string) error {
+			if isTerminal(stdio.In) {
+				return withStatus(exitUsage, errors.New("generator: a run starts its generators itself, see muster run --generators"))
+			}
 			err := harness.Generate(ctx, stdio.In, stdio.Out, &harness.GeneratorOptions{Logger: newLogger(stdio.Err, verbose)})
 			if errors.Is(err, harness.ErrRunGone) {
 				return withStatus(exitFailed, nil) // nobody is left who should be told
@@ -40,9 +43,6 @@ func startGenerator(stderr io.Writer, verbose bool) harness.StartGenerator {
 		if err != nil {
 			return nil, err
 		}
-		return &harness.Generator{In: c.stdin, Out: c.stdout, Stop: func() error {
-			defer c.stdout.Close() // whoever reads it ends too, if the process has handed it on
-			return c.stop()
-		}}, nil
+		return &harness.Generator{In: c.stdin, Out: c.stdout, Stop: c.stop}, nil
 	}
 }

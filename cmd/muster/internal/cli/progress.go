@@ -76,8 +76,8 @@ func newProgress(mode string, w io.Writer) (progress, error) {
 	return nil, withStatus(exitUsage, fmt.Errorf("--progress %s: want auto, tty, plain, json or none", mode))
 }
 
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 

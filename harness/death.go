@@ -22,6 +22,9 @@ func oomKills(root fs.FS) int64 {
 	return 0
 }
 
+// adviseMemory is for who lost a process to the kernel.
+const adviseMemory = "use fewer devices, or raise the limit (dmesg names it)"
+
 // hubDeath words how the hub ended in the middle of a run. Who kills without a
 // word is often the kernel; killed counts whom it has, since the run began.
 func hubDeath(ended error, last hubReading, killed int64) error {
@@ -29,16 +32,35 @@ func hubDeath(ended error, last hubReading, killed int64) error {
 		return ErrHubDied
 	}
 	err := fmt.Errorf("%w: %w", ErrHubDied, ended)
-	var exit *exec.ExitError
-	if !errors.As(ended, &exit) {
-		return err
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+	if !wasKilled(ended) {
 		return err
 	}
 	had := fmt.Sprintf("it had %d MiB of memory", last.rss>>20)
 	if killed > 0 {
-		return fmt.Errorf("%w; the kernel has killed for want of memory meanwhile, and %s: use fewer devices, or raise the limit (dmesg names it)", err, had)
+		return fmt.Errorf("%w; the kernel has killed for want of memory meanwhile, and %s: %s", err, had, adviseMemory)
 	}
 	return fmt.Errorf("%w; %s, and the kernel counts nobody that it killed for want of it", err, had)
+}
+
+// generatorDeath is hubDeath of a generator.
+func generatorDeath(p fmt.Stringer, ended error, killed int64) error {
+	err := fmt.Errorf("%v %w", p, ErrGeneratorDied)
+	if ended == nil {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", err, ended)
+	if killed > 0 && wasKilled(ended) {
+		return fmt.Errorf("%w; the kernel has killed for want of memory meanwhile: %s", err, adviseMemory)
+	}
+	return err
+}
+
+// wasKilled reports whether a process ended by SIGKILL.
+func wasKilled(ended error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](ended)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
