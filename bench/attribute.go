@@ -57,8 +57,8 @@ type share struct {
 var beside = share{"", []string{
 	"muster/fleet.(*Fleet).connect", "muster/fleet.(*Fleet).Register", "muster/fleet.(*Fleet).Identity", "muster/fleet.(*pool).Close",
 	"muster/fleet/lean.(*conn).Close", "muster/fleet/paho.(*conn).Close", "muster/harness.(*run).build", "muster/harness.(*run).finish",
-	"muster/hub.(*conn).connect", "muster/hub.(*conn).subscribe", "muster/hub.(*conn).leave", "muster/hub.(*conn).finish",
-	"muster/hub.(*Hub).accept", "muster/hub.(*Hub).ServeMQTT", "muster/hub.(*Hub).bulk", "muster/hub.(*Hub).twinGet",
+	"muster/hub.(*conn).connect", "muster/hub.(*conn).subscribe", "muster/hub.(*Hub).leave", "muster/hub.(*conn).finish",
+	"muster/hub.(*Hub).accept", "muster/hub.(*Hub).ServeMQTT", "muster/hub.(*Hub).bulk", "muster/hub.(*conn).twin",
 	"runtime.doInit", "crypto/tls.(*Conn).HandshakeContext", "crypto/tls.(*Conn).handshake",
 }}
 

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // some are results with two runs of each case.
@@ -133,7 +139,7 @@ func TestWritten(t *testing.T) {
 			t.Errorf("into %q: got %v, want an error with %q", before, err, failure)
 		}
 		got, readErr := os.ReadFile(page)
-		if diff := cmp.Diff(want, string(got)); diff != "" || readErr != nil || failure == "" && err != nil {
+		if diff := gocmp.Diff(want, string(got)); diff != "" || readErr != nil || failure == "" && err != nil {
 			t.Errorf("into %q: %v, %v\n%s", before, err, readErr, diff)
 		}
 	}
@@ -180,7 +186,7 @@ Type: cpu
 		"system calls: write": 20 * time.Millisecond, "codec": 1500 * time.Millisecond,
 		"scheduler": 10 * time.Millisecond, rest: 10 * time.Millisecond,
 	}
-	if diff := cmp.Diff(want, spent); diff != "" {
+	if diff := gocmp.Diff(want, spent); diff != "" {
 		t.Errorf("attribute:\n%s", diff)
 	}
 	if got, want := fmt.Sprint(names), fmt.Sprint([]string{"system calls: write", "codec", "scheduler", rest}); got != want {
@@ -189,4 +195,66 @@ Type: cpu
 	if _, err := parseTraces(strings.NewReader("----\n  much  runtime.main\n")); err == nil || !strings.Contains(err.Error(), `"much" is no time`) {
 		t.Errorf("parseTraces of no time: %v, want an error that names it", err)
 	}
+}
+
+// TestProfiledFunctionsExist holds the names by which stacks are told apart to
+// the code: one that has gone finds nothing.
+func TestProfiledFunctionsExist(t *testing.T) {
+	functions := declared(t)
+	for _, sh := range slices.Concat([]share{beside}, whole, inner) {
+		for _, name := range sh.frames {
+			begins := func(function string) bool { return strings.HasPrefix(function, name) }
+			if strings.HasPrefix(name, "muster/") && !slices.ContainsFunc(functions, begins) {
+				t.Errorf("%s: no function begins with %s", cmp.Or(sh.name, "beside"), name)
+			}
+		}
+	}
+}
+
+// declared returns all functions of the module, as a profile names them.
+func declared(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		folder, err := filepath.Rel("..", filepath.Dir(path))
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				all = append(all, "muster/"+filepath.ToSlash(folder)+"."+named(f))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func named(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
+	}
+	receiver := f.Recv.List[0].Type
+	star, isPointer := receiver.(*ast.StarExpr)
+	if isPointer {
+		receiver = star.X
+	}
+	of, ok := receiver.(*ast.Ident)
+	switch {
+	case !ok: // of a type with parameters, which no list has
+		return ""
+	case isPointer:
+		return "(*" + of.Name + ")." + f.Name.Name
+	}
+	return of.Name + "." + f.Name.Name
 }
