@@ -35,6 +35,7 @@ type conn struct {
 	err     error           // why the connection is over; nil: it is not
 	closed  bool            // by Close
 	greeted bool            // the server has accepted
+	watched bool            // the wheel will look: not at those of a large fleet that want nothing
 	busy    bool            // somebody has the right to write, or it is on its way to who waits for it
 	waiting int             // how many wait for the right to write
 	turn    chan struct{}   // hands the right to one of them; closed at the end; nil: nobody waits
@@ -48,7 +49,7 @@ type conn struct {
 
 func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
 	c := &conn{driver: d, crew: d.join(), nc: nc, onMessage: s.OnMessage, onLost: s.OnLost}
-	c.in = takeReader((*source)(c))
+	c.in, c.watched = takeReader((*source)(c)), true
 	c.keepAlive = ticks(time.Duration(keepAliveSeconds(s.KeepAlive)) * time.Second)
 	c.every = revolution
 	if c.keepAlive > 0 {
@@ -179,6 +180,10 @@ func (c *conn) beginWrite(ctx context.Context) error {
 	}
 	if c.err == nil {
 		c.busy, c.writing, c.since = true, ctx, c.crew.time()
+		if !c.watched {
+			c.watched = true
+			c.crew.watch(c)
+		}
 	}
 	return c.err
 }

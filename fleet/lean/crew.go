@@ -151,7 +151,8 @@ func (c *crew) turn() {
 	}
 }
 
-// watch lets the wheel look after a connection until that is over.
+// watch lets the wheel look after a connection until that is over, or wants
+// nothing. It may be called under the connection's lock.
 func (c *crew) watch(conn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -117,9 +117,17 @@ func TestSubackOfTheWrongLengthIsALoss(t *testing.T) {
 	})
 }
 
+// TestAServerThatNeverReadsIsLost wants the wheel to find it also where it has not
+// looked at the connection for long, as that wanted nothing.
 func TestAServerThatNeverReadsIsLost(t *testing.T) {
+	t.Run("at once", func(t *testing.T) { neverReads(t, 0) })
+	t.Run("later", func(t *testing.T) { neverReads(t, time.Minute) })
+}
+
+func neverReads(t *testing.T, idle time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, fleet.Session{})
+		time.Sleep(idle)
 		begun := time.Now()
 		var err error
 		for err == nil {

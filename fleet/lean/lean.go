@@ -4,9 +4,9 @@
 // do, costs neither while it is idle.
 //
 // Messages are written by whoever publishes them, and handled by a few workers
-// that all connections share, and that read what tells. Keep-alives and all timeouts are kept by one wheel
-// for all connections, which looks at each every two seconds or oftener, so a
-// timeout is late by as much.
+// that all connections share, and that read what tells. Keep-alives and all
+// timeouts are kept by one wheel for all connections, which looks at each that
+// wants something every two seconds or oftener, so a timeout is late by as much.
 //
 // # Concurrency
 //

@@ -10,8 +10,8 @@ import (
 const ackTicks = tick(fleet.AckTimeout / tickLength)
 
 // look is the wheel's look at a connection: it ends what takes too long and
-// finds what is quiet. It reports whether there will be more to look at, and
-// whether a ping is to be sent.
+// finds what is quiet. It reports whether the wheel is to look again, and whether
+// a ping is to be sent.
 func (c *conn) look(now tick) (goesOn, pings bool) {
 	c.mu.Lock()
 	if c.err != nil {
@@ -24,12 +24,14 @@ func (c *conn) look(now tick) (goesOn, pings bool) {
 		c.pinged = now
 	}
 	c.overdueLocked(now)
+	c.watched = c.keepAlive > 0 || !c.greeted || c.busy || len(c.pending) > 0
+	goesOn = fault == nil && c.watched
 	c.mu.Unlock()
 	if fault != nil {
 		_ = c.end(fault)
 		c.crew.dispatch(&task{conn: c, do: doBreak}) // closing TLS may take a while
 	}
-	return fault == nil, pings
+	return goesOn, pings
 }
 
 // faultLocked returns what takes too long, or nil.
