@@ -88,8 +88,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	switch {
 	case f.NArg() > 0:
 		return s, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case s.runs < 1:
-		return s, fmt.Errorf("-runs %d: want 1 or more", s.runs)
+	case s.runs < 0 || s.runs == 0 && s.log == "":
+		return s, fmt.Errorf("-runs %d: want 1 or more, or with -log 0, for its tables alone", s.runs)
 	case s.repetitions < 0:
 		return s, fmt.Errorf("-repetitions %d: want 1 or more", s.repetitions)
 	}

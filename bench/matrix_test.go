@@ -79,6 +79,7 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	refuses("-runs|0", "-runs 0: want 1 or more")
+	refuses("-runs|-1|-log|x", "-runs -1: want 1 or more")
 	refuses("-repetitions|-1", "-repetitions -1: want 1 or more")
 	refuses("-sizes|1000,many", `"many": want a number of devices`)
 	refuses("-sizes|0", `"0": want a number of devices`)
