@@ -48,6 +48,24 @@ func TestTheWorstGeneratorDecides(t *testing.T) {
 	check(well, silent, well, report.Invalid, 0, "job lock: no wake of generator 1 in the 94.0 ms that it lasted")
 }
 
+// In a job that is too short for a wake of every generator, those that there are
+// count all the same.
+func TestAGeneratorWithoutAWakeHidesNoOther(t *testing.T) {
+	const slow, silent = 10 * time.Millisecond, -1
+	f := shared(silent, slow, silent)
+	for device := range 2 {
+		*find[sample.Execution](f, device) = *execution(uint32(device), sample.Succeeded, 2*ms)
+	}
+	find[sample.Repetition](f, 0).Ended = s + 2*ms
+	got := f.build(t).Summary
+	if want := "job lock: generator 1 was saturated"; got.Verdict != report.Invalid || !strings.Contains(strings.Join(got.Generator.Reasons, "\n"), want) {
+		t.Errorf("verdict %v, %q; want %v with %q", got.Verdict, got.Generator.Reasons, report.Invalid, want)
+	}
+	if w := got.Jobs[0].Wake; w == nil || w.Generator != 1 {
+		t.Errorf("the job has %+v, want that of generator 1", w)
+	}
+}
+
 func TestGeneratorsAreSummedUpAndTold(t *testing.T) {
 	f := shared(100*time.Microsecond, 100*time.Microsecond, 200*time.Microsecond)
 	for _, rec := range f.records { // the second's numbers are its own

@@ -235,11 +235,16 @@ func (w *watched) judge(j *Job, thresholds []Threshold, children int) string {
 		of := w.by[i].wakes.stats()
 		switch {
 		case of == nil:
-			return w.judgeUnwatched(j, whose(i, children))
+			if reason := w.judgeUnwatched(j, whose(i, children)); reason != "" {
+				return reason
+			}
 		case wakes == nil || of.P99 > wakes.P99:
 			wakes = of
 			j.Wake = &Wake{Count: w.by[i].count, P99: of.P99, Max: of.Max, Limit: limit, Generator: i}
 		}
+	}
+	if wakes == nil {
+		return ""
 	}
 	who := whose(j.Wake.Generator, children)
 	switch {
@@ -253,7 +258,7 @@ func (w *watched) judge(j *Job, thresholds []Threshold, children int) string {
 	return fmt.Sprintf("job %s: %s was saturated: wake p99 %s is above %s (%s)", j.Name, who, wakes.P99.String(), limit.String(), basis)
 }
 
-// judgeUnwatched judges a job in which there was no wake at all.
+// judgeUnwatched judges a job in which a generator had no wake at all.
 func (w *watched) judgeUnwatched(j *Job, who string) string {
 	lasted := w.flights.lasted()
 	if lasted < unwatchable {
