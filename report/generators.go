@@ -66,9 +66,9 @@ func (b *book) addHealth(r *sample.Health) {
 	if r.ClockStep.Abs() > b.clockStep.Abs() {
 		b.clockStep = r.ClockStep
 	}
+	b.upkeep.addHealth(r)
 	if all := b.together.add(r); all != nil {
 		b.detail.addHealth(all)
-		b.upkeep.addHealth(all)
 	}
 }
 

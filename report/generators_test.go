@@ -95,6 +95,32 @@ func TestGeneratorsAreSummedUpAndTold(t *testing.T) {
 	}
 }
 
+// A generator that keeps a processor busy does so whenever it gives its account,
+// though there are two of them between two of the run's own process.
+func TestThePeakOfGeneratorsIsOfEachOnesOwnSeconds(t *testing.T) {
+	f := shared(-1, -1, -1)
+	f.run.Host.CPUs = 2
+	for _, h := range []sample.Health{
+		{At: 10 * ms, Generator: 1},
+		{At: 1000 * ms},
+		{At: 1010 * ms, Generator: 1},
+		{At: 1990 * ms, Generator: 1},
+		{At: 2000 * ms},
+		{At: 2990 * ms, Generator: 1},
+		{At: 3000 * ms},
+		{At: 9000 * ms}, // the other is over
+	} {
+		h.CPU = time.Duration(h.At)
+		if h.Generator == 0 {
+			h.CPU /= 4
+		}
+		f.add(&h)
+	}
+	if got, want := f.build(t).Summary.Generator.PeakCPU, (1+0.25)/2; got != want {
+		t.Errorf("peak of %v of all processors, want %v", got, want)
+	}
+}
+
 func TestAnAccountOfAGeneratorThatTheRunDoesNotHaveIsLeftOut(t *testing.T) {
 	f := small()
 	find[sample.Health](f, 1).Generator = 7

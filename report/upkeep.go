@@ -43,25 +43,57 @@ type Calibration struct {
 
 // upkeep gathers what the generator used of its host.
 type upkeep struct {
-	before      sample.Health // the health record before
-	peakCPU     float64       // processors busy, in the busiest time between two records
+	busy        map[uint32]*busy // by generator
+	peakCPU     float64          // processors busy, in the busiest time between two records of the run's own process
 	descriptors int64
 	recording   *sample.Recording
 }
 
-// shortestAccount is the least time between two health records that tells a share of
-// a processor: CPU is accounted in steps of up to 10 ms.
-const shortestAccount = 500 * time.Millisecond
+// busy is how many processors a generator kept busy between its last two records.
+type busy struct {
+	at         sample.Moment // of the last
+	cpu        time.Duration
+	processors float64
+}
 
+const (
+	// shortestAccount is the least time between two health records that tells a share of
+	// a processor: CPU is accounted in steps of up to 10 ms.
+	shortestAccount = 500 * time.Millisecond
+	// oldAccount is how old a record may be and still tell of now: each generator
+	// makes one a second, at times of its own.
+	oldAccount = 2 * time.Second
+)
+
+// addHealth adds up what generators do by each one's own records: between two of
+// the run's own process there may be none of another, or two.
 func (u *upkeep) addHealth(h *sample.Health) {
-	took, ok := h.At.Since(u.before.At)
+	of := u.busy[h.Generator]
+	if of == nil {
+		if u.busy == nil {
+			u.busy = map[uint32]*busy{}
+		}
+		of = new(busy)
+		u.busy[h.Generator] = of
+	}
+	took, ok := h.At.Since(of.at)
 	if ok && took < shortestAccount {
 		return
 	}
 	if ok {
-		u.peakCPU = max(u.peakCPU, float64(h.CPU-u.before.CPU)/float64(took))
+		of.processors = float64(h.CPU-of.cpu) / float64(took)
 	}
-	u.before.At, u.before.CPU = h.At, h.CPU
+	of.at, of.cpu = h.At, h.CPU
+	if h.Generator > 0 {
+		return
+	}
+	var all float64
+	for _, of := range u.busy {
+		if age, ok := h.At.Since(of.at); ok && age <= oldAccount {
+			all += of.processors
+		}
+	}
+	u.peakCPU = max(u.peakCPU, all)
 }
 
 func (u *upkeep) addRecording(r *sample.Recording) {
