@@ -6,6 +6,7 @@ import (
 
 	"muster/fleet"
 	"muster/internal/goheap"
+	"muster/scenarios"
 )
 
 // HostReading is what the watch reads.
@@ -39,6 +40,19 @@ var (
 		return generatorDeath(&part{Part: fleet.Part{To: 20, Of: 2}}, ended, killed)
 	}
 )
+
+// IsShortLately is IsShort of readings between which a control group's limit was
+// looked at from far, or closely, as they ask for.
+func IsShortLately(most, used, before int64) bool {
+	group := func(used int64) HostReading {
+		return ReadingOf([2]int64{}, [2]int64{most, used}, [2]int64{}, goheap.State{})
+	}
+	w := &watch{run: &run{scenario: &scenarios.Scenario{}}}
+	return w.memory(group(before), group(used)) != nil
+}
+
+// NextLook returns when a host is looked at again.
+func NextLook(r HostReading) time.Duration { return r.next() }
 
 // Lasted returns what a shortage that is or is not so at each of these seconds
 // lasted at the last.

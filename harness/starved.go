@@ -36,6 +36,15 @@ func (m memoryUse) isShort(before memoryUse, least int64) bool {
 	return m.most > 0 && m.left() < least+2*grown
 }
 
+// lately returns what was used as long ago as the next look is ahead. Where that
+// comes sooner than this one came it is less than before that memory grew from.
+func (m memoryUse) lately(before memoryUse, sooner bool) memoryUse {
+	if sooner {
+		before.used = m.used - (m.used-before.used)*int64(watchClosely)/int64(watchEvery)
+	}
+	return before
+}
+
 // groupReserve is what is kept back of a control group's limit, which the
 // kernel enforces by killing: 5 %, at least 8 MiB and at most 256.
 func groupReserve(most int64) int64 { return min(max(most/20, 8<<20), 256<<20) }

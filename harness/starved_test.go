@@ -36,6 +36,34 @@ func TestIsShort(t *testing.T) {
 	check(100_000, 99_400, 0, 50, false) // and up to 256 MiB
 }
 
+// What came in between was more where the look before was long ago, and says as
+// much less of what will come until the next.
+func TestWhereLittleIsLeftItIsLookedAtClosely(t *testing.T) {
+	next := func(host, group [2]int64, want time.Duration) {
+		t.Helper()
+		r := harness.ReadingOf([2]int64{host[0] * mib, host[1] * mib}, [2]int64{group[0] * mib, group[1] * mib}, [2]int64{}, goheap.State{})
+		if got := harness.NextLook(r); got != want {
+			t.Errorf("of a host's %d MiB and a group's %d the next look is in %v, want %v", host, group, got, want)
+		}
+	}
+	next([2]int64{8000, 1000}, [2]int64{}, 250*time.Millisecond)
+	next([2]int64{8000, 7488}, [2]int64{2000, 1488}, 250*time.Millisecond)
+	next([2]int64{8000, 7489}, [2]int64{}, 20*time.Millisecond)
+	next([2]int64{8000, 1000}, [2]int64{2000, 1489}, 20*time.Millisecond)
+	next([2]int64{}, [2]int64{128, 1}, 20*time.Millisecond)
+	short := func(most, used, before int64, want bool) {
+		t.Helper()
+		if got := harness.IsShortLately(most*mib, used*mib, before*mib); got != want {
+			t.Errorf("of %d MiB %d are used and %d were: short is %v, want %v", most, used, before, got, want)
+		}
+	}
+	short(190, 166, 159, false) // 9.5 are kept back, and 14 for what comes until the next look
+	short(190, 167, 159, true)
+	short(2000, 1700, 1480, false) // from far: 220 in a quarter of a second are 18 until the next look
+	short(2000, 1865, 1480, true)  // but what is left is not enough for these
+	short(2000, 1700, 1490, true)  // and that much in no time is another matter
+}
+
 func TestReserves(t *testing.T) {
 	check := func(reserve func(int64) int64, most, want int64) {
 		t.Helper()
