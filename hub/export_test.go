@@ -233,3 +233,18 @@ func ReadTurn(h *Hub, times int) (reads int, waits bool) {
 	r.first = nil
 	return reads, waits
 }
+
+// HoldReaders lets no connection in memory be read, as if all readers were busy, until release is called.
+func HoldReaders(h *Hub) (release func()) {
+	r := &h.readers
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := r.most
+	r.most = 0
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.most = most
+		r.callLocked()
+	}
+}
