@@ -292,11 +292,11 @@ func (c *conn) receive(p []byte) (int, error) {
 	return c.nc.Read(p)
 }
 
-// maxRest bounds what is read of a connection that was taken over: as much as one in memory holds.
+// maxRest bounds what is read of a connection that has ended: as much as one in memory holds.
 const maxRest = 64 << 10
 
 // rest reads what came before the read deadline, but waits for the connection's turn to be read. What a device has sent before it
-// connected anew counts, and whoever has sent something in time is alive.
+// went away or connected anew counts, and whoever has sent something in time is alive.
 func (c *conn) rest(p []byte) (n int) {
 	if !c.polled() {
 		return 0
@@ -306,7 +306,7 @@ func (c *conn) rest(p []byte) (n int) {
 		if why, _ := c.deadline(); why != endKeepAlive {
 			return 0
 		}
-	case endTakeover:
+	case endTakeover, endPeer: // the latter is what a write met
 		p = p[:min(len(p), c.credit)]
 		defer func() { c.credit -= n }()
 	default:

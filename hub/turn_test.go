@@ -79,6 +79,22 @@ func TestAnswerBehindReadersCounts(t *testing.T) {
 	})
 }
 
+// TestAnswerBeforeCloseCounts has a device answer and go away before its connection has its turn to be read, and a write find that
+// out first.
+func TestAnswerBeforeCloseCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1", iothub.FilterMethods)
+		c := invoke(t, s, "dev1", `{"methodName":"m"}`)
+		release := hub.HoldReaders(s.Hub)
+		b.answerMethod("m", "null", 200, `1`)
+		_ = b.conn.Close()
+		late := invoke(t, s, "dev1", `{"methodName":"late"}`)
+		release()
+		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
+		late.refused(t, iothub.CodeGatewayTimeout, 30*time.Second)
+	})
+}
+
 // TestPingBehindReadersCounts has a device ping in time, and its connection be read only when that is over.
 func TestPingBehindReadersCounts(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
