@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -247,4 +248,20 @@ func HoldReaders(h *Hub) (release func()) {
 		r.most = most
 		r.callLocked()
 	}
+}
+
+// DispatchStopped has a job dispatch what is pending for some devices, though it was stopped. It returns how many executions that was.
+func DispatchStopped(h *Hub, ids ...string) int {
+	j := &job{hub: h, status: iothub.JobRunning, rows: make([]row, len(ids))}
+	j.spec.method = &methodRequest{}
+	j.count.pending = len(ids)
+	for i, id := range ids {
+		j.rows[i].dev = h.registry.find(id)
+	}
+	ctx, stop := context.WithCancel(h.ctx)
+	stop()
+	j.dispatchAll(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(ids) - j.count.pending
 }
