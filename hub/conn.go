@@ -89,7 +89,7 @@ type conn struct {
 	alarm deadline      // in place of nc's read deadline, once polled
 
 	started  bool          // something was read
-	credit   int           // how many bytes may still be read before CONNECT is accepted, once started
+	credit   int           // how many bytes may still be read before CONNECT is accepted, once started; after it, those of rest
 	unheard  bool          // a fault lets the device wait for the answer to its CONNECT: what it sends meanwhile is passed over
 	patience time.Duration // 0 = for ever
 	heard    time.Time     // when the last packet came in; before CONNECT, when the connection did
@@ -275,6 +275,9 @@ func (r patient) Read(p []byte) (int, error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
+		if n := r.rest(p); n > 0 {
+			return n, nil
+		}
 		if err := r.rearm(); err != nil {
 			return 0, err
 		}
@@ -287,6 +290,32 @@ func (c *conn) receive(p []byte) (int, error) {
 		return c.nt.TryRead(p)
 	}
 	return c.nc.Read(p)
+}
+
+// maxRest bounds what is read of a connection that has ended: as much as one in memory holds.
+const maxRest = 64 << 10
+
+// rest reads what came before the read deadline, but waits for the connection's turn to be read. What a device has sent before it
+// went away or connected anew counts, and whoever has sent something in time is alive.
+func (c *conn) rest(p []byte) (n int) {
+	if !c.polled() {
+		return 0
+	}
+	switch ending(c.reason.Load()) {
+	case endNone:
+		if why, _ := c.deadline(); why != endKeepAlive {
+			return 0
+		}
+	case endTakeover, endPeer: // the latter is what a write met
+		p = p[:min(len(p), c.credit)]
+		defer func() { c.credit -= n }()
+	default:
+		return 0
+	}
+	_ = c.nc.SetReadDeadline(time.Time{})
+	n, _ = c.nt.TryRead(p)
+	_ = c.nc.SetReadDeadline(past) // also if somebody has ended the connection meanwhile
+	return n
 }
 
 // spend counts what was read before CONNECT was accepted. The first bytes tell how much that may be: the reader's first

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -232,4 +233,35 @@ func ReadTurn(h *Hub, times int) (reads int, waits bool) {
 	waits = r.first == c && c.told.Load() > 0
 	r.first = nil
 	return reads, waits
+}
+
+// HoldReaders lets no connection in memory be read, as if all readers were busy, until release is called.
+func HoldReaders(h *Hub) (release func()) {
+	r := &h.readers
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := r.most
+	r.most = 0
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.most = most
+		r.callLocked()
+	}
+}
+
+// DispatchStopped has a job dispatch what is pending for some devices, though it was stopped. It returns how many executions that was.
+func DispatchStopped(h *Hub, ids ...string) int {
+	j := &job{hub: h, status: iothub.JobRunning, rows: make([]row, len(ids))}
+	j.spec.method = &methodRequest{}
+	j.count.pending = len(ids)
+	for i, id := range ids {
+		j.rows[i].dev = h.registry.find(id)
+	}
+	ctx, stop := context.WithCancel(h.ctx)
+	stop()
+	j.dispatchAll(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(ids) - j.count.pending
 }

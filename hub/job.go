@@ -203,7 +203,8 @@ func (j *job) dispatchAll(ctx context.Context) {
 	var err error
 	var ahead marker
 	var calls []call // the rest of a block, which is released with the last of its rows
-	for i, n := 0, len(j.rows); i < n; i++ {
+	// The window's end ends rows block by block: none may be begun meanwhile.
+	for i, n := 0, len(j.rows); i < n && ctx.Err() == nil; i++ {
 		if j.restored && !j.isPending(i) {
 			continue
 		}
@@ -367,7 +368,6 @@ const closeBlock = 4096
 
 // close ends the job's window: what is not done fails, and calls on their way are given up.
 func (j *job) close() {
-	now := time.Now()
 	j.mu.Lock()
 	if j.status != iothub.JobRunning {
 		j.mu.Unlock()
@@ -375,14 +375,14 @@ func (j *job) close() {
 	}
 	n, stop := len(j.rows), j.stop
 	if n == 0 { // they were not made yet, and will not be
-		j.status, j.ended = iothub.JobCompleted, now
+		j.status, j.ended = iothub.JobCompleted, time.Now()
 		j.hub.store.keepState(j)
 	}
 	j.mu.Unlock()
 	stop()
 	var calls []*call
 	for from := 0; from < n; from += closeBlock {
-		calls = j.closeRows(from, min(from+closeBlock, n), now, calls[:0])
+		calls = j.closeRows(from, min(from+closeBlock, n), calls[:0])
 		for _, c := range calls {
 			c.abandon()
 		}
@@ -390,10 +390,11 @@ func (j *job) close() {
 }
 
 // closeRows ends some rows as the window's end does. The last one ends the job. It appends the calls that are to be given up.
-func (j *job) closeRows(from, to int, now time.Time, calls []*call) []*call {
+func (j *job) closeRows(from, to int, calls []*call) []*call {
 	unsent, unanswered := callResult{err: errWindowOver()}, callResult{err: errNoResponse(j.spec.window)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	now := time.Now() // no row has begun after that
 	for i := from; i < to; i++ {
 		switch r := &j.rows[i]; r.status {
 		case rowPending:

@@ -559,3 +559,13 @@ func TestRowTimes(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedJobDispatchesNothing wants a job whose window is over to call nobody any more, while its rows are being ended.
+func TestStoppedJobDispatchesNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1", "dev2")
+		if n := hub.DispatchStopped(s.Hub, "dev1", "dev2"); n > 0 {
+			t.Errorf("%d executions are dispatched after the job was stopped", n)
+		}
+	})
+}

@@ -40,6 +40,7 @@ func (c *conn) connect(body []byte) error {
 	if !c.attach(dev, p.CleanSession) {
 		return c.refuse(mqtt.RefusedNotAuthorized, "device deleted or disabled")
 	}
+	c.credit = maxRest
 	c.keepWill(p)
 	c.hub.counters.accepted.Add(1)
 	_, at := c.deadline()

@@ -2,9 +2,14 @@ package hub_test
 
 import (
 	"bytes"
+	"net/http"
 	"testing"
+	"time"
 
 	"muster/hub"
+	"muster/hub/hubtest"
+	"muster/internal/mqtt"
+	"muster/iothub"
 )
 
 // TestFlushersLetAllHaveTheirTurn has a connection that something is pending for again and again, and wants another one to
@@ -49,4 +54,59 @@ func TestReadersLetAllHaveTheirTurn(t *testing.T) {
 	if reads, waits := hub.ReadTurn(h, 10_000); !waits || reads > 1000 {
 		t.Errorf("after %d reads the connection waits for its turn: %t", reads, waits)
 	}
+}
+
+// TestAnswerBehindReadersCounts has a device answer, disconnect and connect anew before its connection has its turn to be read.
+// The answer counts, and the will does not.
+func TestAnswerBehindReadersCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		b := dial(t, s)
+		b.connack(mqtt.Connect{CleanSession: true, HasWill: true, WillTopic: []byte("devices/dev1/messages/events/")}, valid(s, "dev1"))
+		b.subscribe(iothub.FilterMethods)
+		c := invoke(t, s, "dev1", `{"methodName":"m"}`)
+		release := hub.HoldReaders(s.Hub)
+		b.answerMethod("m", "null", 200, `1`)
+		b.write(mqtt.AppendDisconnect(nil))
+		_ = b.conn.Close()
+		newer := reconnect(t, s, "dev1")
+		release()
+		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
+		newer.alive()
+		if got := s.Stats(); got.Connections != 1 || got.TakenOver != 1 || got.Telemetry != 0 {
+			t.Errorf("stats %+v, want 1 connection, 1 taken over, and no telemetry", got)
+		}
+	})
+}
+
+// TestAnswerBeforeCloseCounts has a device answer and go away before its connection has its turn to be read, and a write find that
+// out first.
+func TestAnswerBeforeCloseCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1", iothub.FilterMethods)
+		c := invoke(t, s, "dev1", `{"methodName":"m"}`)
+		release := hub.HoldReaders(s.Hub)
+		b.answerMethod("m", "null", 200, `1`)
+		_ = b.conn.Close()
+		late := invoke(t, s, "dev1", `{"methodName":"late"}`)
+		release()
+		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
+		late.refused(t, iothub.CodeGatewayTimeout, 30*time.Second)
+	})
+}
+
+// TestPingBehindReadersCounts has a device ping in time, and its connection be read only when that is over.
+func TestPingBehindReadersCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1") // with a keep-alive of 60 s: it ends after 90 s
+		release := hub.HoldReaders(s.Hub)
+		time.Sleep(80 * time.Second)
+		b.write(mqtt.AppendPingreq(nil))
+		time.Sleep(20 * time.Second)
+		release()
+		b.expect(mqtt.TypePingresp)
+		if quiet := b.closed(); quiet != 90*time.Second {
+			t.Errorf("closed %s after it was read, want 90 s", quiet)
+		}
+	})
 }
