@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -280,9 +279,6 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	r.enter(Reporting)
 	r.opts.Observe(r.progress())
 	r.release()
-	if _, short := errors.AsType[*starved](runErr); short {
-		debug.FreeOSMemory() // the fleet's, before the report takes its own
-	}
 	end.At = r.clock.Now()
 	if err := r.closeSamples(end); err != nil {
 		runErr = errors.Join(runErr, err)
@@ -295,13 +291,13 @@ func (r *run) finish(end sample.End, runErr error) (*Result, error) {
 	return result, runErr
 }
 
-// release lets go of the fleet and the hub: the report needs the memory more.
-// The collector would not look before as much was taken again as they held.
+// release lets go of the fleet and the hub, and gives back what they held: the
+// report takes large pieces, which would not fit into what they leave.
 func (r *run) release() {
 	r.devices.Store(nil)
 	r.scheduler.Store(nil)
 	r.hub, r.client = nil, nil
-	runtime.GC()
+	debug.FreeOSMemory()
 }
 
 // closeSamples writes what is left, how the recording of it went, and the end.
