@@ -83,8 +83,8 @@ func TestEachFaultHasItsOutcomeAndCause(t *testing.T) {
 	}{
 		{"throttled for longer than the job", `{kind: errors, code: 429001, operations: [methods], at: +1s, for: 1m}`, direct, "lockDoor", "maxExecutionTimeInSeconds: 10", "failed 20 (ThrottlingException 20)", nil},
 		{"throttled in a burst", `{kind: errors, code: 429001, operations: [methods], at: +1s, for: 1010ms}`, direct, "lockDoor", "", "succeeded 20", func(s *report.Summary) string {
-			if s.Jobs[0].Attempts != 40 {
-				return fmt.Sprintf("%d attempts, want 40", s.Jobs[0].Attempts)
+			if s.Jobs[0].Attempts < 40 { // the draw of a retry may fall into the burst's last 10 ms
+				return fmt.Sprintf("%d attempts, want 40 at least", s.Jobs[0].Attempts)
 			}
 			return ""
 		}},
