@@ -97,7 +97,7 @@ func TestDoctor(t *testing.T) {
 	}, "open files", problem, "1024 allowed", "sudo sysctl -w fs.nr_open=10200 && sudo prlimit")
 	check(ten, state(func(h *harness.HostState) { h.SetLimits(0, 30_000) }), "open files", ok, "not known", "")
 	check(ten, none, "local ports", ok, "10000 needed, 28232 for one source address", "")
-	check(ten, state(func(h *harness.HostState) { h.SetLimits(20_000, 9_999) }), "local ports", ok, "10000 needed, 9999 for one source address, and 2 of them: 19998", "")
+	check(ten, state(func(h *harness.HostState) { h.SetLimits(20_000, 9_999) }), "local ports", ok, "10000 needed, 9999 for one source address, and 3 of them: 29997", "")
 	check(load(10_000, oneSource), state(func(h *harness.HostState) { h.SetLimits(20_000, 9_999) }), "local ports", problem, "9999", `sudo sysctl -w net.ipv4.ip_local_port_range="1024 65535"`)
 	check(load(10_000, twoMore), state(func(h *harness.HostState) { h.SetLimits(20_000, 5_000) }), "local ports", ok, "2 of them: 10000", "")
 	check(load(10_000, "connect.sourceAddresses=[192.0.2.7]"), none, "source addresses", problem, "no connection can come from 192.0.2.7", "addresses of this host")

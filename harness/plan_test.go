@@ -214,8 +214,8 @@ func TestPlanNeeds(t *testing.T) {
 	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=300")
 	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=0")
 	lacks(harness.Host{MemoryBytes: 40<<20 + 200*53<<10 - 1}, "check memory: 200 devices take about 50 MiB, and this host has 50 MiB available")
-	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 3 || harness.First(p.Bounds)[0].Devices != 1_000_000 {
-		t.Errorf("with 100 ports: needs %+v, bound by %+v; want three source addresses, and no bound by ports", p.Needs, harness.First(p.Bounds))
+	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 4 || harness.First(p.Bounds)[0].Devices != 1_000_000 {
+		t.Errorf("with 100 ports: needs %+v, bound by %+v; want four source addresses, and no bound by ports", p.Needs, harness.First(p.Bounds))
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // roomy is how many of an address's ports a fleet takes before it takes another
-// address as well. Ports of connections that have just ended are not free at
-// once, and the last free ones take long to find.
-func roomy(ports int) int { return max(1, ports*3/4) }
+// address as well. Linux looks for a free port among every second one first, and
+// once these are taken it looks at all of them for each connection, which takes
+// a hundred times as long.
+func roomy(ports int) int { return max(1, ports/2) }
 
 // sources are the addresses that a fleet connects from.
 type sources struct {
