@@ -120,7 +120,7 @@ type writer interface {
 
 func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
-	c.in, c.rd = patient{c}, takeCodec(c)
+	c.in, c.rd = patient{c}, codecs.Take(c, maxPacket)
 	c.told.Store(1) // until it is polled, its reader has it
 	c.raw = rawOf(nc)
 	return c

@@ -151,7 +151,7 @@ func (c *conn) resume() {
 	for range turn {
 		c.told.Store(1) // what was told before is read now
 		if c.rd == nil {
-			c.rd = takeCodec(c)
+			c.rd = codecs.Take(c, maxPacket)
 		}
 		err := c.read()
 		switch {
@@ -172,21 +172,11 @@ func (c *conn) resume() {
 	c.hub.readers.push(c)
 }
 
-// codecs keeps codecs that nobody reads with: memory without content.
-var codecs sync.Pool
-
-func takeCodec(c *conn) *mqtt.Reader {
-	r, ok := codecs.Get().(*mqtt.Reader)
-	if !ok {
-		return mqtt.NewReader(c, maxPacket)
-	}
-	r.Reset(c, maxPacket)
-	return r
-}
+// codecs are shared by all connections of the process.
+var codecs mqtt.ReaderPool
 
 // giveCodec takes the codec back, in which nothing is left.
 func (c *conn) giveCodec() {
-	c.rd.Reset(nil, maxPacket)
-	codecs.Put(c.rd)
+	codecs.Give(c.rd)
 	c.rd = nil
 }

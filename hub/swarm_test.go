@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ type swarm struct {
 	conns   []net.Conn
 	silent  atomic.Bool // they answer nothing
 	answers atomic.Int64
-	codecs  sync.Pool
+	codecs  mqtt.ReaderPool
 }
 
 // gather connects registered devices that listen to methods, by a token of the hub's owner.
@@ -87,13 +86,8 @@ func (s source) Read(p []byte) (int, error) { return s.TryRead(p) }
 
 // act takes what came for a device, always whole packets, and answers methods.
 func (sw *swarm) act(conn telling) {
-	rd, ok := sw.codecs.Get().(*mqtt.Reader)
-	if ok {
-		rd.Reset(source{conn}, 1<<16)
-	} else {
-		rd = mqtt.NewReader(source{conn}, 1<<16)
-	}
-	defer sw.codecs.Put(rd)
+	rd := sw.codecs.Take(source{conn}, 1<<16)
+	defer sw.codecs.Give(rd)
 	for {
 		h, body, err := rd.Next()
 		if err != nil { // there is no more

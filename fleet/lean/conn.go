@@ -49,7 +49,7 @@ type conn struct {
 
 func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
 	c := &conn{driver: d, crew: d.join(), nc: nc, onMessage: s.OnMessage, onLost: s.OnLost}
-	c.in, c.watched = takeReader((*source)(c)), true
+	c.in, c.watched = readers.Take((*source)(c), maxPacket), true
 	c.keepAlive = ticks(time.Duration(keepAliveSeconds(s.KeepAlive)) * time.Second)
 	c.every = revolution
 	if c.keepAlive > 0 {

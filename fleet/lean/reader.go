@@ -3,7 +3,6 @@ package lean
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 
 	"muster/fleet"
@@ -25,26 +24,15 @@ func (s *source) Read(p []byte) (int, error) {
 	return s.nc.Read(p)
 }
 
-// readers keeps codecs that nobody reads with. It is a cache of memory without
-// content that all connections share.
-var readers sync.Pool
-
-func takeReader(s *source) *mqtt.Reader {
-	r, ok := readers.Get().(*mqtt.Reader)
-	if !ok {
-		return mqtt.NewReader(s, maxPacket)
-	}
-	r.Reset(s, maxPacket)
-	return r
-}
+// readers are shared by all connections.
+var readers mqtt.ReaderPool
 
 // giveReader takes the codec back, if the connection has one.
 func (c *conn) giveReader() {
 	if c.in == nil {
 		return
 	}
-	c.in.Reset(nil, maxPacket)
-	readers.Put(c.in)
+	readers.Give(c.in)
 	c.in = nil
 }
 
@@ -146,7 +134,7 @@ func (c *conn) readAll() (last *task, err error) {
 	for {
 		seen := c.told.Load()
 		if c.in == nil {
-			c.in = takeReader((*source)(c))
+			c.in = readers.Take((*source)(c), maxPacket)
 		}
 		for err == nil {
 			var t *task

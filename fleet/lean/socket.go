@@ -61,7 +61,7 @@ func (c *conn) receive(fd uintptr) bool {
 // one in the codec.
 func (c *conn) readChunk() error {
 	if c.in == nil {
-		c.in = takeReader((*source)(c))
+		c.in = readers.Take((*source)(c), maxPacket)
 	}
 	for {
 		t, err := c.next()
