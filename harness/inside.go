@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +16,7 @@ import (
 	"muster/hub"
 	"muster/internal/dialer"
 	"muster/internal/memnet"
+	"muster/internal/socket"
 )
 
 // startInside starts the hub in this process.
@@ -92,8 +94,13 @@ func dialTo(addr string, authority []byte) (fleet.DialFunc, error) {
 // DialTCP returns what opens a device's connection to a hub at addr, from the
 // address that the fleet asks for.
 func DialTCP(addr string) fleet.DialFunc {
+	sockets := new(socket.Network)
+	to, err := netip.ParseAddrPort(addr)
 	return func(ctx context.Context) (net.Conn, error) {
-		return dialer.From(net.Dialer{}, fleet.Source(ctx)).DialContext(ctx, "tcp", addr)
+		if err != nil { // a name, which is looked up
+			return dialer.From(net.Dialer{}, fleet.Source(ctx)).DialContext(ctx, "tcp", addr)
+		}
+		return sockets.Dial(ctx, fleet.Source(ctx), to)
 	}
 }
 

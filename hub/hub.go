@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"muster/internal/socket"
 	"muster/iothub"
 )
 
@@ -96,6 +98,7 @@ type Hub struct {
 	mux       *http.ServeMux
 	counters  counters
 	strangers strangers
+	sockets   socket.Network
 	etags     atomic.Uint64 // the newest identity's etag
 
 	ctx   context.Context
@@ -155,6 +158,10 @@ func New(opts *Options) *Hub {
 // ServeMQTT accepts devices until the hub is closed, and returns nil then. Any number of listeners may be served.
 // The hub closes the listener.
 func (h *Hub) ServeMQTT(l net.Listener) error {
+	l, err := h.sockets.Listen(l)
+	if err != nil {
+		return fmt.Errorf("listen for devices: %w", err)
+	}
 	if !h.enter(l) {
 		return l.Close() // the hub was closed before it came to this
 	}

@@ -1,0 +1,16 @@
+// Package socket opens and accepts TCP connections that tell their reader when
+// there is something to read, so that an idle one needs neither a goroutine nor
+// a buffer.
+//
+// On Linux the sockets of a Network are in one epoll of its own, edge-triggered,
+// and one goroutine waits for all of them. A read or write takes one system call,
+// and a read none where it is known that nothing has come. Elsewhere connections
+// are those of package net, which tell nothing.
+//
+// # Concurrency
+//
+// A Network and its connections are safe for concurrent use. Its goroutine runs
+// while there are connections: the first starts it, and the end of the last stops
+// and joins it. It calls what TellRead was given, which must not block and must
+// not close a connection.
+package socket
