@@ -64,8 +64,8 @@ var beside = share{"", []string{
 
 // whole are what a stack is of wherever one of the frames is in it.
 var whole = []share{
-	{"system calls: write", []string{"syscall.write", "syscall.Write", "syscall.writev"}},
-	{"system calls: read", []string{"syscall.read", "syscall.Read"}},
+	{"system calls: write", []string{"syscall.write", "syscall.Write", "syscall.writev", "golang.org/x/sys/unix.Write"}},
+	{"system calls: read", []string{"syscall.read", "syscall.Read", "golang.org/x/sys/unix.Read"}},
 	{"runtime: garbage", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge", "runtime.gcStart"}},
 }
 
@@ -75,6 +75,7 @@ var inner = []share{
 		"muster/internal/mqtt.", "github.com/eclipse/paho.mqtt.golang/packets.", "muster/iothub.ParseTopic", "muster/iothub.parse",
 		"muster/iothub.(*Topic)", "muster/iothub.Method", "muster/iothub.TwinGetTopic",
 	}},
+	{"sockets", []string{"muster/internal/socket."}},
 	{"fleet and driver", []string{"muster/fleet", "github.com/eclipse/paho.mqtt.golang."}},
 	{"samples", []string{"muster/internal/sample.", "muster/harness.(*recorder)", "muster/report.", "github.com/HdrHistogram"}},
 	{"scheduler", []string{"muster/scheduler.", "muster/harness.(*relay)"}},

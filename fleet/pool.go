@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -68,22 +67,11 @@ func (c *notedTelling) Write(b []byte) (int, error) { return (*noted)(c).Write(b
 func (c *notedTelling) TryRead(p []byte) (int, error) { return c.Conn.(Telling).TryRead(p) }
 func (c *notedTelling) TellRead(tell func())          { c.Conn.(Telling).TellRead(tell) }
 
-// notedSocket is noted of one that is a socket.
-type notedSocket noted
-
-func (c *notedSocket) Write(b []byte) (int, error) { return (*noted)(c).Write(b) }
-func (c *notedSocket) SyscallConn() (syscall.RawConn, error) {
-	return c.Conn.(syscall.Conn).SyscallConn()
-}
-
 // note returns the network connection as the driver is to know it.
 func (l *link) note(c net.Conn) net.Conn {
 	l.raw = noted{c, l}
-	switch c.(type) {
-	case Telling:
+	if _, tells := c.(Telling); tells {
 		return (*notedTelling)(&l.raw)
-	case syscall.Conn:
-		return (*notedSocket)(&l.raw)
 	}
 	return &l.raw
 }

@@ -20,7 +20,6 @@ type conn struct {
 	crew      *crew
 	nc        net.Conn
 	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's; nil while there is nothing to read
-	chunk     *chunk       // of a socket, while there is something to read; the reader's
 	onMessage func(topic string, payload []byte)
 	onLost    func(error)
 	keepAlive tick // 0: no pings

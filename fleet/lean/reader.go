@@ -10,16 +10,13 @@ import (
 )
 
 // source is a connection as its codec reads it. Where the network connection
-// tells when there is something to read, or is a socket, a read does not wait
-// once the server has accepted.
+// tells when there is something to read, a read does not wait once the server has
+// accepted.
 type source conn
 
 func (s *source) Read(p []byte) (int, error) {
-	switch {
-	case s.told.Load() > 0:
+	if s.told.Load() > 0 {
 		return s.nc.(fleet.Telling).TryRead(p)
-	case s.chunk != nil:
-		return s.chunk.read(p)
 	}
 	return s.nc.Read(p)
 }
@@ -38,21 +35,14 @@ func (c *conn) giveReader() {
 
 // startReading lets the connection be read until it is over.
 func (c *conn) startReading() {
-	switch nc := c.nc.(type) {
-	case fleet.Telling:
-		c.reader.Add(1) // the last worker that reads is done with it
-		nc.TellRead(c.tell)
-		c.tell() // of what came before
-	case syscall.Conn:
-		raw, err := nc.SyscallConn()
-		if err != nil || !canReadSocket { // read will meet the same fault
-			c.reader.Go(c.read)
-			return
-		}
-		c.reader.Go(func() { c.readSocket(raw) })
-	default:
+	nc, tells := c.nc.(fleet.Telling)
+	if !tells {
 		c.reader.Go(c.read)
+		return
 	}
+	c.reader.Add(1) // the last worker that reads is done with it
+	nc.TellRead(c.tell)
+	c.tell() // of what came before
 }
 
 // tell lets a worker read, unless one does, which then looks once more.
@@ -90,11 +80,6 @@ func (c *conn) read() {
 			c.crew.dispatch(t)
 		}
 	}
-	c.readerEnds(err)
-}
-
-// readerEnds is the end of a reader that has a goroutine.
-func (c *conn) readerEnds(err error) {
 	if c.readingEnds(err) {
 		c.crew.dispatch(&task{conn: c, do: doLost})
 	}

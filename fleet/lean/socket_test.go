@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"syscall"
 	"testing"
@@ -13,7 +14,10 @@ import (
 	"muster/fleet"
 	"muster/fleet/lean"
 	"muster/internal/mqtt"
+	"muster/internal/socket"
 )
+
+var sockets socket.Network
 
 // dialSocket opens a connection over loopback to a server that accepts it.
 func dialSocket(t *testing.T, s fleet.Session) (conn fleet.Conn, server *net.TCPConn) {
@@ -38,7 +42,7 @@ func dialSocket(t *testing.T, s fleet.Session) (conn fleet.Conn, server *net.TCP
 		accepted <- c.(*net.TCPConn)
 	}()
 	conn, err = new(lean.Driver).Dial(t.Context(), func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+		return sockets.Dial(ctx, netip.Addr{}, l.Addr().(*net.TCPAddr).AddrPort())
 	}, s)
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
