@@ -14,7 +14,7 @@ type DialFunc func(ctx context.Context) (net.Conn, error)
 
 // Telling is a network connection that tells when there is something to read,
 // so that a driver may do without a goroutine that waits for it. Connections in
-// memory are.
+// memory are, and others if a driver asks for that (AskTelling).
 type Telling interface {
 	net.Conn
 	// TryRead is Read, but where that would wait its error is syscall.EAGAIN.
@@ -26,6 +26,18 @@ type Telling interface {
 }
 
 type dialingKey struct{}
+
+type tellingKey struct{}
+
+// AskTelling returns a context by which a driver asks a DialFunc for a connection
+// that is Telling, if it can have one.
+func AskTelling(ctx context.Context) context.Context {
+	return context.WithValue(ctx, tellingKey{}, true)
+}
+
+// TellingAsked says whether a DialFunc's call asks for a connection that is
+// Telling. To one that waits in Read any other is better.
+func TellingAsked(ctx context.Context) bool { return ctx.Value(tellingKey{}) != nil }
 
 // dialing is what a DialFunc may ask of its context.
 type dialing struct {

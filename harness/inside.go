@@ -97,7 +97,7 @@ func DialTCP(addr string) fleet.DialFunc {
 	sockets := new(socket.Network)
 	to, err := netip.ParseAddrPort(addr)
 	return func(ctx context.Context) (net.Conn, error) {
-		if err != nil { // a name, which is looked up
+		if err != nil || !fleet.TellingAsked(ctx) { // a name must be looked up
 			return dialer.From(net.Dialer{}, fleet.Source(ctx)).DialContext(ctx, "tcp", addr)
 		}
 		return sockets.Dial(ctx, fleet.Source(ctx), to)
@@ -110,7 +110,7 @@ func DialTLS(addr string, authorities []byte) (fleet.DialFunc, error) {
 	if !trusted.AppendCertsFromPEM(authorities) {
 		return nil, fmt.Errorf("reach the hub at %s over TLS: no certificate of an authority", addr)
 	}
-	d := dialer.New(dialer.Options{MQTT: addr, TLS: &tls.Config{RootCAs: trusted}, Source: fleet.Source})
+	d := dialer.New(dialer.Options{MQTT: addr, TLS: &tls.Config{RootCAs: trusted}, Source: fleet.Source, Tells: fleet.TellingAsked})
 	return func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, dialer.MQTT, fleet.Dialing(ctx)) }, nil
 }
 

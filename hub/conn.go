@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -9,10 +8,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"muster/internal/mqtt"
+	"muster/internal/socket"
 )
 
 const (
@@ -77,16 +76,16 @@ func (e ending) String() string { return endingNames[e] }
 type conn struct {
 	hub *Hub
 	nc  net.Conn
-	in  io.Reader       // nc, or the WebSocket on it; deadlines pass unseen
-	out writer          // nc, or the WebSocket on it
-	rd  *mqtt.Reader    // nil while nobody reads
-	raw syscall.RawConn // of nc; nil if packets are not written on a bare socket
-	dev *device         // nil before CONNECT was accepted
+	in  io.Reader    // nc, or the WebSocket on it; deadlines pass unseen
+	out writer       // nc, or the WebSocket on it
+	rd  *mqtt.Reader // nil while nobody reads
+	dev *device      // nil before CONNECT was accepted
 
-	nt    telling       // nc, if it tells; nil: a goroutine waits in its Read
-	told  atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
-	next  *conn         // in the readers' queue
-	alarm deadline      // in place of nc's read deadline, once polled
+	nt     telling       // nc, if it tells; nil: a goroutine waits in its Read
+	trying prompter      // nc, if it is one
+	told   atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
+	next   *conn         // in the readers' queue
+	alarm  deadline      // in place of nc's read deadline, once polled
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started; after it, those of rest
@@ -122,7 +121,6 @@ func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
 	c.in, c.rd = patient{c}, codecs.Take(c, maxPacket)
 	c.told.Store(1) // until it is polled, its reader has it
-	c.raw = rawOf(nc)
 	return c
 }
 
@@ -176,7 +174,7 @@ func (c *conn) finish(err error) {
 
 // handshake makes the TLS connection, if it is one, and lets the peer's time for CONNECT begin.
 func (c *conn) handshake() error {
-	t, ok := c.nc.(*tls.Conn)
+	t, ok := c.nc.(socket.Secure)
 	at := c.heard.Add(c.patience)
 	if !ok {
 		return c.waitUntil(at)
@@ -202,7 +200,7 @@ func (c *conn) handshake() error {
 
 // closeTransport closes nc. A peer that may not read is not told that its TLS connection ends: that would take time.
 func (c *conn) closeTransport() {
-	if t, ok := c.nc.(*tls.Conn); ok {
+	if t, ok := c.nc.(socket.Secure); ok {
 		switch ending(c.reason.Load()) {
 		case endSlow, endKeepAlive, endClosed, endFault, endCrowded:
 			_ = t.NetConn().Close()

@@ -167,7 +167,7 @@ type Flushed struct{ c *conn }
 
 // NewFlushed returns a connection whose packets a hub's flushers hand to write.
 func NewFlushed(h *Hub, write func(b []byte)) Flushed {
-	return Flushed{&conn{hub: h, nt: fakeTelling{write: write}}}
+	return Flushed{&conn{hub: h, trying: fakeTelling{write: write}}}
 }
 
 // Send has bytes written.

@@ -3,7 +3,6 @@ package hub
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"maps"
 	"net"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	faultmodel "muster/internal/fault"
+	"muster/internal/socket"
 	"muster/iothub"
 )
 
@@ -147,7 +147,7 @@ func (fs *faults) cutServices(in *injected, spared net.Conn) {
 
 // abort closes a connection without a farewell, which could take time.
 func abort(nc net.Conn) {
-	if t, ok := nc.(*tls.Conn); ok {
+	if t, ok := nc.(socket.Secure); ok {
 		nc = t.NetConn()
 	}
 	_ = nc.Close() // it may be closed already

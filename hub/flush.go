@@ -6,13 +6,12 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
 // flushers write what connections have pending: as many goroutines as there are processors, for all connections of a hub,
 // and only while there is something to write. They never wait for a peer. A connection whose peer does not take at once what is
-// written gets a goroutine of its own (conn.flush), as does one that is neither a bare socket nor in memory.
+// written gets a goroutine of its own (conn.flush), as does one that has no TryWrite.
 type flushers struct {
 	workers sync.WaitGroup // each ends when nothing is left to write
 	most    int            // of them
@@ -70,13 +69,11 @@ func (f *flushers) take(into []*conn) int {
 
 // run writes until the queue is empty.
 func (f *flushers) run() {
-	w := attempts.Get().(*attempt)
-	defer attempts.Put(w)
 	var share [flushShare]*conn
 	for n := f.take(share[:]); n > 0; n = f.take(share[:]) {
 		for i, c := range share[:n] {
 			share[i] = nil
-			c.flushNow(w)
+			c.flushNow()
 			c.flushers.Done()
 		}
 	}
@@ -98,49 +95,13 @@ func (p *packets) give() {
 	}
 }
 
-// attempts is a cache of memory without content.
-var attempts = sync.Pool{New: func() any { return newAttempt() }}
-
-// attempt is one write that does not wait, made once for many: a closure for each would be all that they allocate.
-type attempt struct {
-	bytes []byte
-	n     int
-	err   error
-	once  func(descriptor uintptr) (done bool)
-}
-
-func newAttempt() *attempt {
-	a := new(attempt)
-	a.once = func(descriptor uintptr) bool {
-		a.n, a.err = writeOnce(descriptor, a.bytes)
-		return true
-	}
-	return a
-}
-
-// write writes what the socket takes of b.
-func (a *attempt) write(to syscall.RawConn, b []byte) (int, error) {
-	a.bytes, a.n, a.err = b, 0, nil
-	err := to.Write(a.once)
-	a.bytes = nil
-	return a.n, errors.Join(err, a.err)
-}
-
-// rawOf returns the socket of a connection, to write on it without waiting; nil if it is none.
-func rawOf(nc net.Conn) syscall.RawConn {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok || !canWriteOnce {
-		return nil
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
+// prompter is a network connection that can be written to without waiting: those in memory, and sockets.
+type prompter interface {
+	TryWrite(p []byte) (int, error) // less than all, without an error, where Write would wait
 }
 
 // prompt says whether packets can be written without waiting.
-func (c *conn) prompt() bool { return c.raw != nil || c.nt != nil }
+func (c *conn) prompt() bool { return c.trying != nil }
 
 // flushLocked has what is pending written.
 func (c *conn) flushLocked() {
@@ -168,7 +129,7 @@ func (c *conn) pendingPackets() *packets {
 
 // flushNow writes what is pending as far as the peer takes it. What it does not take is left to a goroutine, and what is always
 // pending anew to the connection's next turn.
-func (c *conn) flushNow(w *attempt) {
+func (c *conn) flushNow() {
 	for range flushTurn {
 		out := c.pendingPackets()
 		if out == nil {
@@ -176,7 +137,7 @@ func (c *conn) flushNow(w *attempt) {
 		}
 		n, err := 0, error(nil)
 		if len(out.bytes) <= chunk {
-			n, err = c.writeNow(w, out.bytes)
+			n, err = c.writeNow(out.bytes)
 		}
 		switch {
 		case err != nil:
@@ -197,14 +158,11 @@ func (c *conn) flushNow(w *attempt) {
 	c.hub.flushers.push(c)
 }
 
-func (c *conn) writeNow(w *attempt, b []byte) (int, error) {
+func (c *conn) writeNow(b []byte) (int, error) {
 	if c.reason.Load() != uint32(endNone) { // as in waitUntil
 		return 0, net.ErrClosed
 	}
-	if c.raw != nil {
-		return w.write(c.raw, b)
-	}
-	return c.nt.TryWrite(b)
+	return c.trying.TryWrite(b)
 }
 
 // flush writes what is pending until nothing is, however long the peer takes.

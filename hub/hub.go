@@ -162,6 +162,10 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("listen for devices: %w", err)
 	}
+	return h.serveMQTT(l)
+}
+
+func (h *Hub) serveMQTT(l net.Listener) error {
 	if !h.enter(l) {
 		return l.Close() // the hub was closed before it came to this
 	}
@@ -180,6 +184,7 @@ func (h *Hub) ServeMQTT(l net.Listener) error {
 		}
 		c := newConn(h, nc)
 		c.nt, _ = nc.(telling)
+		c.trying, _ = nc.(prompter)
 		h.welcome(c)
 	}
 }

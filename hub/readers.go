@@ -9,11 +9,10 @@ import (
 	"muster/internal/mqtt"
 )
 
-// telling is a network connection that tells when there is something to read, as those in memory do.
+// telling is a network connection that tells when there is something to read: those in memory, sockets, and TLS on them.
 type telling interface {
-	TryRead(p []byte) (int, error)  // the error is syscall.EAGAIN where Read would wait
-	TryWrite(p []byte) (int, error) // less than all, without an error, where Write would wait
-	TellRead(tell func())           // tell is called for whatever comes that can be read, or ends
+	TryRead(p []byte) (int, error) // the error is syscall.EAGAIN where Read would wait
+	TellRead(tell func())          // tell is called for whatever comes that can be read, or ends
 }
 
 // errTurn is what a reader gets of a connection that has not ended and had its turn.

@@ -3,11 +3,12 @@ package hub
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"muster/internal/socket"
 )
 
 // defaultStrangers is how many connections there may be that have not proved who they are. An honest one is a stranger for
@@ -101,7 +102,7 @@ func (g *guest) evict() { closeNow(g.nc) }
 
 // closeNow closes a connection without a farewell, which would take time.
 func closeNow(nc net.Conn) {
-	if t, ok := nc.(*tls.Conn); ok {
+	if t, ok := nc.(socket.Secure); ok {
 		nc = t.NetConn()
 	}
 	_ = nc.Close()

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"muster/internal/socket"
 )
 
 // CA returns the certificate authority that signed what the hub shows to TLS clients: that of its options, or one that
@@ -20,7 +22,26 @@ func (h *Hub) ServeMQTTS(l net.Listener) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return h.ServeMQTT(tls.NewListener(l, config))
+	l, err = h.sockets.Listen(l)
+	if err != nil {
+		return fmt.Errorf("listen for devices over TLS: %w", err)
+	}
+	return h.serveMQTT(secureListener{l, config})
+}
+
+// secureListener accepts TLS connections that tell, where those below do.
+type secureListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+// Accept implements net.Listener.
+func (l secureListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return socket.Server(nc, l.config), nil
 }
 
 // ServeRESTS is ServeREST over TLS, as ServeMQTTS is. As on port 443 of the service, devices may connect to it by

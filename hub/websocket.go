@@ -46,7 +46,6 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	messages := &stream{Conn: ws, below: &below}
 	below.c.in, below.c.out = messages, messages
-	below.c.raw = nil
 	h.welcome(below.c)
 }
 

@@ -3,13 +3,13 @@ package hub
 import (
 	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"net"
 	"strings"
 	"time"
 
+	"muster/internal/socket"
 	"muster/iothub"
 )
 
@@ -110,7 +110,7 @@ func appendThumbprint(dst []byte, thumbprint string) []byte {
 // checkCertificate returns why the certificate that a peer showed does not prove to be this device, or nothing. That the
 // peer has the certificate's key was proved by the TLS handshake.
 func (h *Hub) checkCertificate(d *device, peer net.Conn, now time.Time) string {
-	t, ok := peer.(*tls.Conn)
+	t, ok := peer.(socket.Secure)
 	if !ok {
 		return "no password"
 	}

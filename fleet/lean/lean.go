@@ -97,7 +97,7 @@ func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session)
 	if err != nil {
 		return nil, err
 	}
-	nc, err := dial(ctx)
+	nc, err := dial(fleet.AskTelling(ctx))
 	if err == nil {
 		return d.open(ctx, nc, s, hello)
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"muster/internal/socket"
 )
 
 // Transport is what carries MQTT.
@@ -54,12 +56,16 @@ type Options struct {
 	// Source tells of a Dial's context which address of this host its connection
 	// comes from. Default: the system chooses. With a Network it is not asked.
 	Source func(ctx context.Context) netip.Addr
+	// Tells says of a Dial's context whether its connection, if it is of MQTT, should
+	// tell when there is something to read. Default: none does.
+	Tells func(ctx context.Context) bool
 }
 
 // Dialer opens connections.
 type Dialer struct {
 	opts     Options
 	proxy    func(*http.Request) (*url.URL, error)
+	sockets  socket.Network
 	sessions sessions
 	buffers  sync.Pool // of WebSockets: an idle one has none
 }
@@ -90,10 +96,13 @@ func (d *Dialer) Dial(ctx context.Context, t Transport, device string) (net.Conn
 		return d.dialWebSocket(ctx, device)
 	}
 	below, err := d.opts.Network(ctx, "tcp", d.opts.MQTT)
+	if err == nil && d.opts.Tells != nil && d.opts.Tells(ctx) {
+		below, err = d.sockets.Adopt(below)
+	}
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(below, d.config(d.opts.MQTT, device))
+	conn := socket.Client(below, d.config(d.opts.MQTT, device))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = below.Close() // nobody has used it
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"muster/hub/hubtest"
 	"muster/internal/dialer"
 	"muster/internal/memnet"
+	"muster/internal/socket"
 	"muster/internal/mqtt"
 )
 
@@ -110,7 +111,7 @@ func TestDevicesResumeTheirOwnSessions(t *testing.T) {
 			}
 			defer c.Close()
 			exchange(t, c) // the ticket comes with the first bytes
-			state := c.(*tls.Conn).ConnectionState()
+			state := c.(socket.Secure).ConnectionState()
 			if state.Version < tls.VersionTLS12 || state.ServerName != "hub.test" {
 				t.Errorf("connected as %q with version %x", state.ServerName, state.Version)
 			}

@@ -24,3 +24,6 @@ func (*Network) Dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (n
 
 // Listen returns l.
 func (*Network) Listen(l net.Listener) (net.Listener, error) { return l, nil }
+
+// Adopt returns c.
+func (*Network) Adopt(c net.Conn) (net.Conn, error) { return c, nil }
