@@ -22,8 +22,8 @@ import (
 	"muster/hub/hubtest"
 	"muster/internal/dialer"
 	"muster/internal/memnet"
-	"muster/internal/socket"
 	"muster/internal/mqtt"
+	"muster/internal/socket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
