@@ -41,7 +41,7 @@ func (t *attempt) Value(key any) any {
 	return nil
 }
 
-// AfterFunc does what context.AfterFunc promises, which calls it.
+// AfterFunc does what context.AfterFunc promises of a context that has it.
 func (t *attempt) AfterFunc(f func()) (stop func() bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

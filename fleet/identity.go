@@ -76,7 +76,8 @@ func (f *Fleet) key(device uint32, id string) iothub.Key {
 func seedKey(seed uint64, device uint32) iothub.Key {
 	var secret [8]byte
 	binary.BigEndian.PutUint64(secret[:], seed)
-	key := iothub.Key(secret[:]).Sign(binary.BigEndian.AppendUint32([]byte("muster device key "), device))
+	var space [32]byte
+	key := iothub.Key(secret[:]).Sign(binary.BigEndian.AppendUint32(append(space[:0], "muster device key "...), device))
 	return key[:]
 }
 

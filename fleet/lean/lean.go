@@ -113,7 +113,7 @@ func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session)
 func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello []byte) (fleet.Conn, error) {
 	c := newConn(d, nc, s)
 	c.crew.watch(c)
-	release := context.AfterFunc(ctx, func() { _ = nc.Close() }) // nobody is left to tell
+	release := afterFunc(ctx, func() { _ = nc.Close() }) // nobody is left to tell
 	err := c.greet(ctx, hello)
 	if !release() {
 		err = context.Cause(ctx)
@@ -127,6 +127,15 @@ func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello [
 	}
 	c.startReading()
 	return c, nil
+}
+
+// afterFunc is context.AfterFunc, which makes a context of its own even if ctx
+// can do what it is to do, as a fleet's can.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if able, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return able.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // connect encodes the CONNECT of a session.
