@@ -66,14 +66,20 @@ func (f *Fleet) move(device uint32, to state) {
 // connect brings a device online for the first time. Its first attempt has a
 // place already.
 func (f *Fleet) connect(ctx context.Context, device uint32, due sample.Moment) {
-	settle := sync.OnceFunc(f.settle)
 	begun := f.cfg.Clock.Now()
 	if f.attempt(ctx, sample.Connect{Device: device, Attempt: 1, Due: due}) {
-		settle()
+		f.settle()
 		return
 	}
-	// It may still come online in time, and is decided when it has not.
-	deadline := time.AfterFunc(f.cfg.Connect.Timeout-time.Duration(f.cfg.Clock.Now()-begun), settle)
+	left := f.cfg.Connect.Timeout - time.Duration(f.cfg.Clock.Now()-begun)
+	f.tasks.start(func() { f.connectLate(ctx, device, left) })
+}
+
+// connectLate brings a device online whose first attempt failed. It may still be
+// so in time, and is decided when it is not.
+func (f *Fleet) connectLate(ctx context.Context, device uint32, left time.Duration) {
+	settle := sync.OnceFunc(f.settle)
+	deadline := time.AfterFunc(left, settle)
 	defer deadline.Stop()
 	if f.retry(ctx, sample.Connect{Device: device, Attempt: 1}, 1) {
 		settle()

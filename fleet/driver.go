@@ -48,14 +48,20 @@ type dialing struct {
 // Dialing returns the id of the device for which a DialFunc is called, for
 // what belongs to one device, such as its TLS sessions; "" if none is known.
 func Dialing(ctx context.Context) string {
-	d, _ := ctx.Value(dialingKey{}).(dialing)
+	d, ok := ctx.Value(dialingKey{}).(*dialing)
+	if !ok {
+		return ""
+	}
 	return d.id
 }
 
 // Source returns the address that the connection of a DialFunc's call is to
 // come from; the zero Addr leaves it to the system.
 func Source(ctx context.Context) netip.Addr {
-	d, _ := ctx.Value(dialingKey{}).(dialing)
+	d, ok := ctx.Value(dialingKey{}).(*dialing)
+	if !ok {
+		return netip.Addr{}
+	}
 	return d.source
 }
 

@@ -31,6 +31,7 @@ type Fleet struct {
 	pool    *pool
 	short   shortages
 
+	attempts attempts        // to open a session; Run closes it
 	running  atomic.Bool     // Run was called
 	run      context.Context // Run's; devices that come back do so while it lasts
 	tasks    tasks           // attempts to connect and backoffs; Run closes and joins it
@@ -132,6 +133,7 @@ func New(cfg Config) (*Fleet, error) {
 	f := &Fleet{cfg: cfg.resolved(), part: cfg.part(), ready: make(chan struct{})}
 	f.devices = make([]device, cfg.devices())
 	f.pool = newPool(&f.cfg)
+	f.attempts.timeout = f.cfg.Connect.Timeout
 	calls := 0
 	first := uint32(0)
 	for _, g := range f.cfg.Groups {
@@ -198,20 +200,47 @@ func (f *Fleet) RunFrom(ctx context.Context, begin sample.Moment) error {
 	if !begin.Seen() {
 		begin = f.cfg.Clock.Now()
 	}
-	f.pool.ramp(ctx, begin, f.part, f.cfg.Connect.Rate, func(i int, due sample.Moment) {
-		if !f.tasks.start(func() { f.connect(ctx, uint32(i), due) }) {
-			f.pool.release()
-		}
-	})
+	f.connectAll(ctx, begin)
 	<-ctx.Done()
 	f.shutDown()
 	return nil
 }
 
+// firstAttempt is a device's, which has a place.
+type firstAttempt struct {
+	device uint32
+	due    sample.Moment
+}
+
+// connectAll lets each device make its first attempt. A goroutine that is done
+// with one makes another: its stack has grown already.
+func (f *Fleet) connectAll(ctx context.Context, begin sample.Moment) {
+	next := make(chan firstAttempt) // taken by who waits for one, or by nobody
+	defer close(next)
+	f.pool.ramp(ctx, begin, f.part, f.cfg.Connect.Rate, func(i int, due sample.Moment) {
+		first := firstAttempt{uint32(i), due}
+		select {
+		case next <- first:
+			return
+		default:
+		}
+		started := f.tasks.start(func() {
+			for more := true; more; first, more = <-next {
+				f.connect(ctx, first.device, first.due)
+			}
+		})
+		if !started {
+			f.pool.release()
+		}
+	})
+}
+
 // shutDown ends what Run started: the attempts, then the sessions, so that no
 // handler starts any more, then the connections, and joins each.
 func (f *Fleet) shutDown() {
+	f.attempts.endAll(errRunOver)
 	f.tasks.close()
+	f.attempts.close()
 	for i := f.part.From; i < f.part.To; i++ {
 		if s := f.devices[i].session.Load(); s != nil {
 			s.end(errRunOver)

@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -76,9 +74,11 @@ func (f *Fleet) key(device uint32, id string) iothub.Key {
 
 // seedKey derives a device's key from the seed. Whoever knows the seed knows it.
 func seedKey(seed uint64, device uint32) iothub.Key {
-	mac := hmac.New(sha256.New, binary.BigEndian.AppendUint64(nil, seed))
-	_, _ = mac.Write(binary.BigEndian.AppendUint32([]byte("muster device key "), device)) // never fails
-	return mac.Sum(nil)
+	var secret [8]byte
+	binary.BigEndian.PutUint64(secret[:], seed)
+	var space [32]byte
+	key := iothub.Key(secret[:]).Sign(binary.BigEndian.AppendUint32(append(space[:0], "muster device key "...), device))
+	return key[:]
 }
 
 // index fills the table of ids and reports those that are unfit or not unique.

@@ -161,13 +161,13 @@ func (p *pool) source(device uint32) netip.Addr {
 	return p.from[int(device)%len(p.from)]
 }
 
-// Attach opens a connection for a device that has a place. The connection is
+// Attach opens a connection for an attempt that has a place. The connection is
 // the pool's: it ends with Close at the latest.
-func (p *pool) Attach(ctx context.Context, device uint32, driver Driver, s Session) (*link, error) {
+func (p *pool) Attach(ctx *attempt, driver Driver, s Session) (*link, error) {
 	p.attempts.Add(1)
 	l := &link{pool: p}
 	conn, err := driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
-		c, err := p.dial(context.WithValue(ctx, dialingKey{}, dialing{s.ClientID, p.source(device)}))
+		c, err := p.dial(ctx)
 		if err != nil {
 			return nil, err
 		}

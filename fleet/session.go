@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,9 +33,9 @@ type session struct {
 	device uint32
 	life   life // what waits on the connection waits with it
 
-	mu      sync.Mutex              // guards the fields below; never held across Publish or an Observer's call
-	abort   context.CancelCauseFunc // of the attempt; nil once the session is open
-	link    *link                   // nil until attached; never changed afterwards
+	mu      sync.Mutex // guards the fields below; never held across Publish or an Observer's call
+	attempt *attempt   // nil once the session is open
+	link    *link      // nil until attached; never changed afterwards
 	phase   phase
 	pending []waiter // twin requests that wait for their answer, few at a time; nil: none
 	lastRID uint32
@@ -73,7 +72,8 @@ type waiter struct {
 // response is a hub's answer to a twin request.
 type response struct {
 	status  int
-	payload []byte
+	version int64 // of the desired properties, if it is a twin
+	err     error // why that is not known
 	at      sample.Moment
 }
 
@@ -82,22 +82,20 @@ func newSession(f *Fleet, device uint32) *session { return &session{fleet: f, de
 // open connects, subscribes and reads the twin, and notes in record when, all
 // while run lasts. A session that fails to open has ended and holds nothing.
 func (s *session) open(run context.Context, record *sample.Connect) error {
-	ctx, abort := context.WithCancelCause(run)
-	defer s.opened()
-	s.mu.Lock()
-	s.abort = abort
-	s.mu.Unlock()
-	deadline := time.AfterFunc(s.fleet.cfg.Connect.Timeout, func() { abort(errTimeout) })
-	err := s.prepare(ctx, record)
-	if !deadline.Stop() && err == nil {
-		err = errTimeout
-	}
-	if err == nil {
-		record.Ready = s.fleet.cfg.Clock.Now()
+	f := s.fleet
+	c := s.credentials()
+	ctx := f.attempts.begin(dialing{c.ClientID, f.pool.source(s.device)})
+	s.setAttempt(ctx)
+	defer s.setAttempt(nil)
+	err := s.prepare(ctx, c, record)
+	f.attempts.finish(ctx)
+	why := ctx.Err()
+	if err == nil && why != errTimeout {
+		record.Ready = f.cfg.Clock.Now()
 		return nil
 	}
-	if ctx.Err() != nil { // it says better than the driver why
-		err = context.Cause(ctx)
+	if why != nil { // it says better than the driver why
+		err = why
 	}
 	if run.Err() != nil {
 		err = errRunOver
@@ -109,18 +107,15 @@ func (s *session) open(run context.Context, record *sample.Connect) error {
 	return err
 }
 
-// opened lets go of the attempt.
-func (s *session) opened() {
+func (s *session) setAttempt(t *attempt) {
 	s.mu.Lock()
-	abort := s.abort
-	s.abort = nil
-	s.mu.Unlock()
-	abort(nil)
+	defer s.mu.Unlock()
+	s.attempt = t
 }
 
-func (s *session) prepare(ctx context.Context, record *sample.Connect) error {
+func (s *session) prepare(ctx *attempt, c Session, record *sample.Connect) error {
 	g, _ := s.fleet.group(s.device)
-	l, err := s.fleet.pool.Attach(ctx, s.device, g.Driver, s.credentials())
+	l, err := s.fleet.pool.Attach(ctx, g.Driver, c)
 	if err != nil {
 		return err
 	}
@@ -156,19 +151,20 @@ func (s *session) fetch(ctx context.Context) error {
 	if err := s.link.Publish(ctx, iothub.TwinGetTopic(rid), emptyPayload, 0); err != nil {
 		return fmt.Errorf("read twin: %w", err)
 	}
-	r, err := await(ctx, answer)
-	if err != nil {
-		return fmt.Errorf("read twin: %w", err)
+	var r response
+	select {
+	case r = <-answer:
+	case <-ctx.Done():
+		return fmt.Errorf("read twin: %w", ctx.Err())
 	}
-	if r.status != 200 {
+	switch {
+	case r.status != 200:
 		return fmt.Errorf("read twin: status %d", r.status)
-	}
-	version, err := iothub.DesiredVersion(r.payload)
-	if err != nil {
-		return fmt.Errorf("read twin: %w", err)
+	case r.err != nil:
+		return fmt.Errorf("read twin: %w", r.err)
 	}
 	s.mu.Lock()
-	s.fetched = version
+	s.fetched = r.version
 	s.mu.Unlock()
 	return nil
 }
@@ -241,15 +237,15 @@ func (s *session) whyLost() string {
 // phase that the session was in.
 func (s *session) end(cause error) phase {
 	s.mu.Lock()
-	was, abort := s.phase, s.abort
+	was, attempt := s.phase, s.attempt
 	s.phase = ended
 	if s.renewal != nil {
 		s.renewal.Stop()
 	}
 	s.mu.Unlock()
 	s.life.end(cause)
-	if abort != nil {
-		abort(cause)
+	if attempt != nil {
+		attempt.end(cause)
 	}
 	return was
 }
@@ -272,7 +268,7 @@ func (s *session) receive(topic string, payload []byte) {
 	case iothub.TopicDesired:
 		s.notified(t, payload, at)
 	case iothub.TopicTwinResponse:
-		s.answered(t.RequestID, response{status: t.Status, payload: payload, at: at})
+		s.answered(t.RequestID, t.Status, payload, at)
 	default:
 		s.fleet.counts.unexpected.Add(1)
 	}
@@ -314,11 +310,16 @@ func (s *session) expect() (rid string, answer <-chan response) {
 }
 
 // answered hands a response to the request that waits for it, if one does.
-func (s *session) answered(rid string, r response) {
-	if answer := s.take(rid); answer != nil {
-		r.payload = bytes.Clone(r.payload) // it is lent to the handler of the message alone
-		answer <- r
+func (s *session) answered(rid string, status int, payload []byte, at sample.Moment) {
+	answer := s.take(rid)
+	if answer == nil {
+		return
 	}
+	r := response{status: status, at: at}
+	if status == 200 { // a patch has 204
+		r.version, r.err = iothub.DesiredVersion(payload)
+	}
+	answer <- r
 }
 
 // forget gives a request up.
@@ -343,7 +344,7 @@ func (s *session) take(rid string) chan response {
 	return answer
 }
 
-// await waits for the answer of a request.
+// await waits for the answer of a reported PATCH.
 func await(ctx context.Context, answer <-chan response) (response, error) {
 	timer := time.NewTimer(twinTimeout)
 	defer timer.Stop()

@@ -75,7 +75,7 @@ func clientID(id, module string) string {
 // authenticate returns the device or module that a CONNECT names and proves to be, and when the proof expires, if it does;
 // or why not. Without a password the proof is the certificate that the peer showed.
 func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *device, expiry time.Time, why string) {
-	host, id, module, ok := iothub.ParseUsername(string(p.Username))
+	host, id, module, ok := iothub.ParseUsername(lent(p.Username))
 	switch {
 	case !ok:
 		return nil, expiry, "malformed user name"
@@ -90,7 +90,7 @@ func (h *Hub) authenticate(p mqtt.Connect, peer net.Conn, now time.Time) (d *dev
 	if len(p.Password) == 0 {
 		return d, expiry, h.checkCertificate(d, peer, now)
 	}
-	token, err := iothub.ParseToken(string(p.Password))
+	token, err := iothub.ParseToken(lent(p.Password))
 	if err != nil {
 		return nil, expiry, "no token as password"
 	}

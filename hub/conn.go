@@ -104,6 +104,8 @@ type conn struct {
 	pending  *packets   // to be written; nil: none
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
+	gathers  bool      // the reader will flush, as it is about to answer
+	gathered bool      // there is something for it to flush
 	since    time.Time // when the write of the chunk under way began; zero if there is none
 	wanted   bool      // methods or messages wait for room
 	granting int       // SUBACKs and UNSUBACKs that wait for the store
@@ -443,11 +445,15 @@ func (c *conn) handle(h mqtt.Header, body []byte) error {
 		if h.Type != mqtt.TypeConnect { // [MQTT-3.1.0-1]
 			return breach("the first packet is no CONNECT")
 		}
+		c.gather()
+		defer c.flushGathered()
 		return c.connect(body)
 	}
 	if err := c.awaitKept(); err != nil {
 		return err
 	}
+	c.gather()
+	defer c.flushGathered()
 	switch h.Type {
 	case mqtt.TypePublish:
 		return c.publish(h, body)

@@ -111,7 +111,33 @@ func (c *conn) flushLocked() {
 		return
 	}
 	c.flushers.Add(1) // until flushNow is done
+	if c.gathers {
+		c.gathered = true
+		return
+	}
 	c.hub.flushers.push(c)
+}
+
+// gather lets what is sent from now on wait for flushGathered.
+func (c *conn) gather() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gathers = true
+}
+
+// flushGathered writes what the reader has answered: it is awake, where a flusher would have to be woken.
+func (c *conn) flushGathered() {
+	c.mu.Lock()
+	flush := c.gathered
+	c.gathers, c.gathered = false, false
+	c.mu.Unlock()
+	if !flush {
+		return
+	}
+	w := attempts.Get().(*attempt)
+	defer attempts.Put(w)
+	c.flushNow(w)
+	c.flushers.Done()
 }
 
 // pendingPackets takes what is pending, or ends flushing if nothing is.

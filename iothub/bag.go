@@ -21,9 +21,9 @@ func AppendBag(dst []byte, properties ...Property) []byte {
 		if i > 0 {
 			dst = append(dst, '&')
 		}
-		dst = append(dst, escape(p.Name)...)
+		dst = appendEscaped(dst, p.Name)
 		if !p.Null {
-			dst = append(append(dst, '='), escape(p.Value)...)
+			dst = appendEscaped(append(dst, '='), p.Value)
 		}
 	}
 	return dst

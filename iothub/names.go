@@ -84,25 +84,52 @@ const upperHex = "0123456789ABCDEF"
 
 // escape percent-encodes all but the unreserved characters of RFC 3986, with
 // upper-case digits.
-func escape(s string) string {
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if !unreserved(s[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s)+2*n)
+func escape(s string) string { return string(appendEscaped(nil, s)) }
+
+// appendEscaped appends what escape returns.
+func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	for i := 0; i < len(s); i++ {
 		if unreserved(s[i]) {
-			b = append(b, s[i])
+			dst = append(dst, s[i])
 			continue
 		}
-		b = append(b, '%', upperHex[s[i]>>4], upperHex[s[i]&15])
+		dst = append(dst, '%', upperHex[s[i]>>4], upperHex[s[i]&15])
 	}
-	return string(b)
+	return dst
+}
+
+// appendUnescaped appends what url.PathUnescape returns, or reports that s is
+// not percent-encoded.
+func appendUnescaped(dst []byte, s string) (unescaped []byte, ok bool) {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			dst = append(dst, s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return dst, false
+		}
+		high, low := hexDigit(s[i+1]), hexDigit(s[i+2])
+		if high < 0 || low < 0 {
+			return dst, false
+		}
+		dst = append(dst, byte(high<<4|low))
+		i += 2
+	}
+	return dst, true
+}
+
+// hexDigit returns a digit's value, or -1.
+func hexDigit(b byte) int {
+	switch {
+	case '0' <= b && b <= '9':
+		return int(b - '0')
+	case 'a' <= b && b <= 'f':
+		return int(b-'a') + 10
+	case 'A' <= b && b <= 'F':
+		return int(b-'A') + 10
+	}
+	return -1
 }
 
 func unreserved(b byte) bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,22 +32,19 @@ func ModuleResource(host, deviceID, moduleID string) string {
 // policy is the shared access policy whose key it is, empty for a device's own
 // key. Fractions of a second of the expiry are dropped.
 func NewToken(resource string, key Key, policy string, expiry time.Time) string {
-	sr := escape(resource)
-	se := strconv.FormatInt(expiry.Unix(), 10)
-	sig := escape(base64.StdEncoding.EncodeToString(sign(key, sr, se)))
-	skn := ""
+	var space [384]byte // enough for a device's
+	b := append(space[:0], tokenPrefix+"sr="...)
+	from := len(b)
+	b = appendEscaped(b, resource)
+	end := len(b)
+	b = strconv.AppendInt(append(b, '\n'), expiry.Unix(), 10)
+	sum := key.Sign(b[from:]) // of both fields exactly as they stand in the token
+	var sig [64]byte          // enough for the base64 of 32 bytes
+	b = appendEscaped(append(b[:end], "&sig="...), base64.StdEncoding.AppendEncode(sig[:0], sum[:]))
 	if policy != "" {
-		skn = "&skn=" + escape(policy)
+		b = appendEscaped(append(b, "&skn="...), policy)
 	}
-	return tokenPrefix + "sr=" + sr + "&sig=" + sig + skn + "&se=" + se
-}
-
-// sign makes the signature over the two fields exactly as they stand in the
-// token.
-func sign(key Key, sr, se string) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(sr + "\n" + se))
-	return mac.Sum(nil)
+	return string(strconv.AppendInt(append(b, "&se="...), expiry.Unix(), 10))
 }
 
 // Token is a SAS token as it was received. Its signature is never printed.
@@ -57,7 +55,8 @@ type Token struct {
 	Expiry      time.Time // se, in UTC
 
 	rawExpiry string
-	signature []byte
+	signature [sha256.Size]byte
+	isSigned  bool // there is a signature
 }
 
 // ParseToken takes a SAS token apart. It verifies nothing: see SignedBy,
@@ -68,18 +67,20 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, errors.New("parse SAS token: not a SharedAccessSignature")
 	}
 	var t Token
-	seen := map[string]bool{}
-	for field := range strings.SplitSeq(fields, "&") {
+	seen := make([]string, 0, 4) // there are no other fields
+	for more := true; more; {
+		var field string
+		field, fields, more = strings.Cut(fields, "&")
 		name, value, ok := strings.Cut(field, "=")
-		if !ok || seen[name] {
+		if !ok || slices.Contains(seen, name) {
 			return Token{}, errors.New("parse SAS token: a field is repeated or has no value")
 		}
-		seen[name] = true
+		seen = append(seen, name)
 		if err := t.set(name, value); err != nil {
 			return Token{}, fmt.Errorf("parse SAS token: %w", err)
 		}
 	}
-	if t.RawResource == "" || t.signature == nil || t.rawExpiry == "" {
+	if t.RawResource == "" || !t.isSigned || t.rawExpiry == "" {
 		return Token{}, errors.New("parse SAS token: sr, sig and se are required")
 	}
 	return t, nil
@@ -94,14 +95,7 @@ func (t *Token) set(name, value string) (err error) {
 			return errors.New("sr is not percent-encoded")
 		}
 	case "sig":
-		text, err := url.PathUnescape(value)
-		if err != nil {
-			return errors.New("sig is not percent-encoded")
-		}
-		t.signature, err = base64.StdEncoding.DecodeString(text)
-		if err != nil || len(t.signature) != sha256.Size {
-			return errors.New("sig is not the base64 of 32 bytes")
-		}
+		return t.setSignature(value)
 	case "se":
 		t.rawExpiry = value
 		seconds, err := strconv.ParseUint(value, 10, 63)
@@ -119,10 +113,28 @@ func (t *Token) set(name, value string) (err error) {
 	return nil
 }
 
+func (t *Token) setSignature(value string) error {
+	var escaped, decoded [64]byte // enough for what is right
+	text, ok := appendUnescaped(escaped[:0], value)
+	if !ok {
+		return errors.New("sig is not percent-encoded")
+	}
+	signature, err := base64.StdEncoding.AppendDecode(decoded[:0], text)
+	if err != nil || len(signature) != len(t.signature) {
+		return errors.New("sig is not the base64 of 32 bytes")
+	}
+	t.isSigned = true
+	copy(t.signature[:], signature)
+	return nil
+}
+
 // SignedBy reports whether key made the signature. It takes the same time
 // whatever the answer.
 func (t Token) SignedBy(key Key) bool {
-	return t.signature != nil && hmac.Equal(t.signature, sign(key, t.RawResource, t.rawExpiry))
+	var space [256]byte // enough for a device's
+	b := append(append(append(space[:0], t.RawResource...), '\n'), t.rawExpiry...)
+	sum := key.Sign(b)
+	return t.isSigned && hmac.Equal(t.signature[:], sum[:])
 }
 
 // Covers reports whether the token's scope is resource or holds it, by whole

@@ -1,6 +1,9 @@
 package iothub_test
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +71,44 @@ func TestTokensAreSignedOverTheirOwnText(t *testing.T) {
 	}
 }
 
+func TestKeysSignAsHMACDoes(t *testing.T) {
+	try := func(keyBytes int, message string) {
+		t.Helper()
+		key := iothub.Key(strings.Repeat("k", keyBytes))
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(message))
+		if got, want := key.Sign([]byte(message)), mac.Sum(nil); !bytes.Equal(got[:], want) {
+			t.Errorf("Key of %d bytes: Sign(%q) = %x, want %x", keyBytes, message, got, want)
+		}
+	}
+	try(0, "")
+	try(1, "h\n1")
+	try(32, "h/devices/d\n1700000000")
+	try(63, strings.Repeat("m", 63))
+	try(64, strings.Repeat("m", 64))
+	try(65, strings.Repeat("m", 65)) // a key of more than a block is hashed
+	try(200, strings.Repeat("m", 1000))
+}
+
+// TestTokensAllocateLittle wants of a token that a device makes nothing but its
+// text on the heap, and of one that a hub checks nothing but its scope: both is
+// done for each of many devices that connect at once.
+func TestTokensAllocateLittle(t *testing.T) {
+	key, resource := mustKey(t, vectorKey), iothub.DeviceResource("myhub.azure-devices.net", "door-00001")
+	text := iothub.NewToken(resource, key, "", c2026)
+	if got := testing.AllocsPerRun(100, func() { _ = iothub.NewToken(resource, key, "", c2026) }); got > 1 {
+		t.Errorf("NewToken(%q, key, \"\", %v) allocates %.0f times, want 1", resource, c2026.Unix(), got)
+	}
+	check := func() {
+		if token, err := iothub.ParseToken(text); err != nil || !token.SignedBy(key) {
+			t.Errorf("ParseToken(%q) = %v, %v, not signed", text, token, err)
+		}
+	}
+	if got := testing.AllocsPerRun(100, check); got > 1 {
+		t.Errorf("ParseToken and SignedBy allocate %.0f times, want 1", got)
+	}
+}
+
 func TestBadTokensAreRefused(t *testing.T) {
 	sig := "wosmA3uJK9T0mdB5CIYn%2BsAVA2ODflnucuvNO5S6mbM%3D"
 	for _, s := range []string{
@@ -87,6 +128,8 @@ func TestBadTokensAreRefused(t *testing.T) {
 		"SharedAccessSignature sr=a&sig=*&se=1",
 		"SharedAccessSignature sr=%zz&sig=" + sig + "&se=1",
 		"SharedAccessSignature sr=a&sig=%&se=1",
+		"SharedAccessSignature sr=a&sig=" + sig[:len(sig)-1] + "&se=1",
+		"SharedAccessSignature sr=a&sig=" + sig[:len(sig)-1] + "G&se=1",
 		"SharedAccessSignature sr=a&sig=" + sig + "&se=1&skn=%",
 		"SharedAccessSignature sr=a&sig=" + sig + "&se=1&se=2",
 		"SharedAccessSignature sr=a&sig=" + sig + "&se=1&x=2",

@@ -43,7 +43,7 @@ type conn struct {
 	sent    tick            // when the last write ended
 	pinged  tick            // when a ping was sent that was not answered; 0: none
 	lastID  uint16          // of a packet that is acknowledged
-	pending map[uint16]*request
+	pending requests
 }
 
 func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
@@ -68,10 +68,10 @@ func (c *conn) end(reason error) error {
 		if c.turn != nil {
 			close(c.turn)
 		}
-		for _, r := range c.pending {
+		for r := range c.pending.all {
 			r.answer <- reason // there is room for the one answer
 		}
-		c.pending = nil
+		c.pending = requests{}
 	}
 	return c.err
 }
@@ -116,24 +116,37 @@ func (c *conn) Subscribe(ctx context.Context, filters ...string) error {
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	wanted := make([]mqtt.Filter, len(filters))
-	for i, filter := range filters {
-		wanted[i].Topic = []byte(filter)
-	}
+	p := takePacket()
+	defer p.give()
 	r, err := c.expect(mqtt.TypeSuback, filters)
 	if err != nil {
 		return err
 	}
-	b, err := mqtt.AppendSubscribe(nil, r.id, wanted...)
-	if err != nil {
+	if err := p.subscribe(r.id, filters); err != nil {
 		c.forget(r)
 		return fmt.Errorf("encode SUBSCRIBE: %w", err)
 	}
-	if err := c.write(ctx, b); err != nil {
+	if err := c.write(ctx, p.bytes); err != nil {
 		c.forget(r)
 		return err
 	}
 	return c.await(ctx, r)
+}
+
+// subscribe encodes a SUBSCRIBE.
+func (p *packet) subscribe(id uint16, filters []string) (err error) {
+	p.topic = p.topic[:0]
+	for _, filter := range filters {
+		p.topic = append(p.topic, filter...)
+	}
+	wanted := make([]mqtt.Filter, 0, 4) // a device has three
+	rest := p.topic
+	for _, filter := range filters {
+		wanted = append(wanted, mqtt.Filter{Topic: rest[:len(filter)]})
+		rest = rest[len(filter):]
+	}
+	p.bytes, err = mqtt.AppendSubscribe(p.bytes[:0], id, wanted...)
+	return err
 }
 
 // usable returns why nothing can be sent, if that is so.

@@ -93,13 +93,14 @@ func (d *Driver) leave() {
 // Dial connects as fleet.Driver says. It returns as soon as ctx ends if dial
 // does.
 func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session) (fleet.Conn, error) {
-	hello, err := connectPacket(s)
-	if err != nil {
+	hello := takePacket()
+	defer hello.give()
+	if err := hello.connect(s); err != nil {
 		return nil, err
 	}
 	nc, err := dial(fleet.AskTelling(ctx))
 	if err == nil {
-		return d.open(ctx, nc, s, hello)
+		return d.open(ctx, nc, s, hello.bytes)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -112,7 +113,7 @@ func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session)
 func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello []byte) (fleet.Conn, error) {
 	c := newConn(d, nc, s)
 	c.crew.watch(c)
-	release := context.AfterFunc(ctx, func() { _ = nc.Close() }) // nobody is left to tell
+	release := afterFunc(ctx, func() { _ = nc.Close() }) // nobody is left to tell
 	err := c.greet(ctx, hello)
 	if !release() {
 		err = context.Cause(ctx)
@@ -128,17 +129,28 @@ func (d *Driver) open(ctx context.Context, nc net.Conn, s fleet.Session, hello [
 	return c, nil
 }
 
-// connectPacket encodes the CONNECT of a session.
-func connectPacket(s fleet.Session) ([]byte, error) {
-	hello, err := mqtt.AppendConnect(nil, mqtt.Connect{
-		CleanSession: s.CleanSession, KeepAlive: keepAliveSeconds(s.KeepAlive), ClientID: []byte(s.ClientID),
-		HasUsername: s.Username != "", Username: []byte(s.Username),
-		HasPassword: s.Password != "", Password: []byte(s.Password),
+// afterFunc is context.AfterFunc, which makes a context of its own even if ctx
+// can do what it is to do, as a fleet's can.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if able, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return able.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
+}
+
+// connect encodes the CONNECT of a session.
+func (p *packet) connect(s fleet.Session) (err error) {
+	p.topic = append(append(append(p.topic[:0], s.ClientID...), s.Username...), s.Password...)
+	id, rest := p.topic[:len(s.ClientID)], p.topic[len(s.ClientID):]
+	p.bytes, err = mqtt.AppendConnect(p.bytes[:0], mqtt.Connect{
+		CleanSession: s.CleanSession, KeepAlive: keepAliveSeconds(s.KeepAlive), ClientID: id,
+		HasUsername: s.Username != "", Username: rest[:len(s.Username)],
+		HasPassword: s.Password != "", Password: rest[len(s.Username):],
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encode CONNECT: %w", err)
+		return fmt.Errorf("encode CONNECT: %w", err)
 	}
-	return hello, nil
+	return nil
 }
 
 // keepAliveSeconds rounds a keep-alive up to what MQTT can say.

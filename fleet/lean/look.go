@@ -24,7 +24,7 @@ func (c *conn) look(now tick) (goesOn, pings bool) {
 		c.pinged = now
 	}
 	c.overdueLocked(now)
-	c.watched = c.keepAlive > 0 || !c.greeted || c.busy || len(c.pending) > 0
+	c.watched = c.keepAlive > 0 || !c.greeted || c.busy || c.pending.len() > 0
 	goesOn = fault == nil && c.watched
 	c.mu.Unlock()
 	if fault != nil {

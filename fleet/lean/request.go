@@ -20,6 +20,59 @@ type request struct {
 	answer  chan error // one answer, so that whoever gives it never waits
 }
 
+// requests are those that wait for their acknowledgement. Few connections ever
+// have more than one.
+type requests struct {
+	one  *request            // nil: none, or it has been acknowledged
+	more map[uint16]*request // by id
+}
+
+func (q *requests) len() int {
+	if q.one == nil {
+		return len(q.more)
+	}
+	return len(q.more) + 1
+}
+
+// of returns the request of an id, or nil.
+func (q *requests) of(id uint16) *request {
+	if q.one != nil && q.one.id == id {
+		return q.one
+	}
+	return q.more[id]
+}
+
+func (q *requests) add(r *request) {
+	switch {
+	case q.one == nil:
+		q.one = r
+		return
+	case q.more == nil:
+		q.more = map[uint16]*request{}
+	}
+	q.more[r.id] = r
+}
+
+func (q *requests) remove(r *request) {
+	if q.one == r {
+		q.one = nil
+	} else {
+		delete(q.more, r.id)
+	}
+}
+
+// all ranges over the requests, which may be removed meanwhile.
+func (q *requests) all(yield func(*request) bool) {
+	if q.one != nil && !yield(q.one) {
+		return
+	}
+	for _, r := range q.more {
+		if !yield(r) {
+			return
+		}
+	}
+}
+
 // expect makes a request, which await or forget must end.
 func (c *conn) expect(ack mqtt.Type, filters []string) (*request, error) {
 	r := c.crew.takeRequest()
@@ -30,20 +83,16 @@ func (c *conn) expect(ack mqtt.Type, filters []string) (*request, error) {
 	case c.err != nil:
 		c.crew.giveRequest(r)
 		return nil, c.err
-	case len(c.pending) == math.MaxUint16:
+	case c.pending.len() == math.MaxUint16:
 		c.crew.giveRequest(r)
 		return nil, errTooMany
 	}
-	if c.pending == nil {
-		c.pending = map[uint16]*request{}
-	}
 	for taken := true; taken; {
 		c.lastID++
-		_, taken = c.pending[c.lastID]
-		taken = taken || c.lastID == 0 // [MQTT-2.3.1-1]
+		taken = c.lastID == 0 || c.pending.of(c.lastID) != nil // [MQTT-2.3.1-1]
 	}
 	r.id = c.lastID
-	c.pending[r.id] = r
+	c.pending.add(r)
 	return r, nil
 }
 
@@ -72,22 +121,19 @@ func (c *conn) forget(r *request) {
 func (c *conn) take(id uint16, ack mqtt.Type) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.pending[id]
+	r := c.pending.of(id)
 	if r == nil || r.ack != ack {
 		return nil
 	}
-	delete(c.pending, id)
-	if ack == mqtt.TypeSuback && len(c.pending) == 0 {
-		c.pending = nil // a device that has subscribed may never publish at QoS 1
-	}
+	c.pending.remove(r)
 	return r
 }
 
 // overdueLocked answers the requests that have waited too long.
 func (c *conn) overdueLocked(now tick) {
-	for id, r := range c.pending {
+	for r := range c.pending.all {
 		if now-r.begun >= ackTicks {
-			delete(c.pending, id)
+			c.pending.remove(r)
 			r.answer <- errNoAck // there is room for the one answer
 		}
 	}

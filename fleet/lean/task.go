@@ -103,13 +103,14 @@ func (c *conn) tellLoss() {
 
 // packet is where a packet is encoded.
 type packet struct {
-	topic, bytes []byte
+	topic []byte // and what else the packet has that was text
+	bytes []byte
 }
 
 func takePacket() *packet { return packets.Get().(*packet) }
 
 func (p *packet) give() {
-	if cap(p.bytes) <= keptBytes {
+	if max(cap(p.topic), cap(p.bytes)) <= keptBytes {
 		packets.Put(p)
 	}
 }
