@@ -89,22 +89,15 @@ type hubCalls struct {
 }
 
 func (h hubCalls) Query(ctx context.Context, condition string) ([]string, error) {
-	sql := "SELECT * FROM devices"
-	if condition != "*" {
-		sql += " WHERE " + condition
+	if condition == "*" {
+		condition = ""
 	}
 	var ids []string
-	for row, err := range h.client.Query(ctx, sql, 0) {
+	for id, err := range h.client.DeviceIDs(ctx, condition, 0) {
 		if err != nil {
 			return nil, err
 		}
-		var device struct {
-			DeviceID string `json:"deviceId"`
-		}
-		if err := json.Unmarshal(row, &device); err != nil {
-			return nil, err
-		}
-		ids = append(ids, device.DeviceID)
+		ids = append(ids, id)
 	}
 	return ids, nil
 }

@@ -132,14 +132,45 @@ func (h *Hub) checkDeviceToken(d *device, token iothub.Token, now time.Time) str
 	return ""
 }
 
-// authorize returns whether a request's Authorization header proves these permissions.
-func (h *Hub) authorize(header string, need permission, now time.Time) bool {
+// pass is what an Authorization header proves: some permissions, until it expires. What it is signed by does not change
+// while the hub runs.
+type pass struct {
+	header string
+	allows permission
+	expiry time.Time
+}
+
+// proves says whether a pass is still good for what is needed.
+func (p pass) proves(need permission, now time.Time) bool {
+	return p.expiry.After(now) && p.allows&need == need
+}
+
+// authorize returns what a request's Authorization header proves; a bad one is a pass for nothing.
+func (h *Hub) authorize(header string) (nothing pass) {
 	token, err := iothub.ParseToken(header)
-	if err != nil || !token.Expiry.After(now) || !h.covers(token, nil) {
-		return false
+	if err != nil || !h.covers(token, nil) {
+		return nothing
 	}
 	p, ok := h.policies[token.Policy]
-	return ok && p.allows&need == need && token.SignedBy(p.key)
+	if !ok || !token.SignedBy(p.key) {
+		return nothing
+	}
+	return pass{header, p.allows, token.Expiry}
+}
+
+// admit returns whether a request's Authorization header proves these permissions. A connection that has shown a good one
+// shows the same with its next requests, as a rule.
+func (h *Hub) admit(g *guest, header string, need permission, now time.Time) bool {
+	p := g.shown
+	if header != p.header {
+		p = h.authorize(header)
+	}
+	if !p.proves(need, now) {
+		return false
+	}
+	g.shown = p
+	h.strangers.authorized(g)
+	return true
 }
 
 // covers says whether a token's scope holds the hub (nil), or one device or module of it. The scope's host may carry a

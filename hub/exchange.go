@@ -15,6 +15,8 @@ const (
 	bodyTimeout   = 30 * time.Second // for a request's body, from its header on
 	answerTimeout = 30 * time.Second // for the client to take the answer
 	closeTimeout  = time.Second      // the same once the hub closes
+
+	knownBody = 64 << 10 // bytes: so much room is made for a body before it has come
 )
 
 // exchange is a request with its answer on their way. Its deadlines are those of the connection, as far as that has any;
@@ -23,6 +25,7 @@ type exchange struct {
 	hub        *Hub
 	w          http.ResponseWriter
 	r          *http.Request
+	guest      *guest
 	control    *http.ResponseController
 	authorized bool // by a good token
 	complete   bool // the body was read to its end
@@ -35,13 +38,13 @@ func (x *exchange) readBody() ([]byte, *iothub.Error) {
 		return nil, nil
 	}
 	_ = x.control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	release := context.AfterFunc(x.hub.ctx, func() { _ = x.control.SetReadDeadline(past) })
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
-	if !release() {
-		return nil, errClosed()
-	}
+	release := x.whenClosed(func() { _ = x.control.SetReadDeadline(past) })
+	body, err := x.readAll()
+	release()
 	var tooLarge *http.MaxBytesError
 	switch {
+	case x.hub.ctx.Err() != nil:
+		return nil, errClosed()
 	case errors.As(err, &tooLarge):
 		x.hub.counters.badBodies.Add(1)
 		return nil, errTooLarge("The request is larger than " + strconv.Itoa(maxBody) + " bytes.")
@@ -52,6 +55,26 @@ func (x *exchange) readBody() ([]byte, *iothub.Error) {
 	x.complete = true
 	_ = x.control.SetReadDeadline(time.Time{})
 	return body, nil
+}
+
+// readAll reads the body, whose size most requests tell.
+func (x *exchange) readAll() ([]byte, error) {
+	n := x.r.ContentLength
+	if n < 0 || n > knownBody {
+		return io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
+	}
+	body := make([]byte, n)
+	_, err := io.ReadFull(x.r.Body, body)
+	return body, err
+}
+
+// whenClosed has f called if the hub closes before release is called. The hub closes the connections of its own servers
+// itself, which ends whatever waits for them.
+func (x *exchange) whenClosed(f func()) (release func() bool) {
+	if x.guest.nc != nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(x.hub.ctx, f)
 }
 
 // dropBody makes the answer the last one on its connection, whose server would wait for the rest of the body otherwise.
@@ -70,7 +93,7 @@ func (x *exchange) write(answer func()) {
 		timeout = closeTimeout
 	}
 	_ = x.control.SetWriteDeadline(time.Now().Add(timeout))
-	release := context.AfterFunc(x.hub.ctx, func() { _ = x.control.SetWriteDeadline(time.Now().Add(closeTimeout)) })
+	release := x.whenClosed(func() { _ = x.control.SetWriteDeadline(time.Now().Add(closeTimeout)) })
 	answer()
 	if err := x.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		x.hub.counters.lostAnswers.Add(1)

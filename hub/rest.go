@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -121,7 +122,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve makes a handler an http.Handler: what comes before and after is the same for all requests.
 func (h *Hub) serve(need permission, handle handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := exchange{hub: h, w: w, r: r, control: http.NewResponseController(w)}
+		x := exchange{hub: h, w: w, r: r, control: http.NewResponseController(w), guest: guestOf(r)}
 		var answer reply
 		err := h.waitOpen(r.Context())
 		if err == nil {
@@ -147,13 +148,12 @@ func (h *Hub) serve(need permission, handle handler) http.Handler {
 }
 
 func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.Error) {
-	if !h.authorize(x.r.Header.Get("Authorization"), need, time.Now()) {
+	if !h.admit(x.guest, x.r.Header.Get("Authorization"), need, time.Now()) {
 		h.counters.unauthorized.Add(1)
 		return reply{}, errUnauthorized()
 	}
 	x.authorized = true
-	h.strangers.authorized(x.r)
-	if !x.r.URL.Query().Has("api-version") && !strings.HasPrefix(x.r.URL.Path, "/muster/") {
+	if !hasVersion(x.r.URL) && !strings.HasPrefix(x.r.URL.Path, "/muster/") {
 		return reply{}, errVersion()
 	}
 	body, err := x.readBody()
@@ -171,6 +171,13 @@ func (h *Hub) try(x *exchange, need permission, handle handler) (reply, *iothub.
 		return reply{}, lost
 	}
 	return answer, err
+}
+
+// hasVersion says whether a request's URL has the parameter api-version. It nearly always is the first one.
+func hasVersion(u *url.URL) bool {
+	first, _, _ := strings.Cut(u.RawQuery, "&")
+	value, ok := strings.CutPrefix(first, "api-version=")
+	return ok && !strings.ContainsAny(value, "%;") || u.Query().Has("api-version")
 }
 
 // waitOpen waits while the hub is paused; it fails if the client goes away or the hub is closed.
@@ -236,9 +243,13 @@ func jsonReply(v any) (reply, *iothub.Error) {
 // decode reads the request's document.
 func (r *request) decode(into any) *iothub.Error {
 	if err := json.Unmarshal(r.body, into); err != nil {
-		return errArgument("The request's body is not the JSON that was expected.")
+		return errNotExpected()
 	}
 	return nil
+}
+
+func errNotExpected() *iothub.Error {
+	return errArgument("The request's body is not the JSON that was expected.")
 }
 
 // ifMatch returns the etag of the If-Match header without quotes; absent is what the caller says.

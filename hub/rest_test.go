@@ -183,6 +183,75 @@ func TestUnauthorized(t *testing.T) {
 	})
 }
 
+// What a connection has proved with one token is not what its next request's token proves, nor proof for ever.
+func TestAConnectionProvesEachRequest(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		conn, err := s.REST.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		rd := bufio.NewReader(conn)
+		try := func(name, line, token string, want int) {
+			t.Helper()
+			fmt.Fprintf(conn, "%s?api-version=1 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n", line, token)
+			resp, err := http.ReadResponse(rd, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != want {
+				t.Errorf("%s: %d (%v), want %d", name, resp.StatusCode, err, want)
+			}
+		}
+		token := func(policy string, ttl time.Duration) string {
+			cs, _ := s.PolicyConnectionString(policy)
+			return iothub.NewToken("localhost", cs.SharedAccessKey, policy, time.Now().Add(ttl))
+		}
+		service, reader := token("service", time.Minute), token("registryRead", time.Hour)
+		try("no token", "GET /twins/dev1", "", 401)
+		try("good", "GET /twins/dev1", service, 200)
+		try("good again", "GET /twins/dev1", service, 200)
+		try("not for this", "GET /devices/dev1", service, 401)
+		try("cut short", "GET /twins/dev1", service[:len(service)-1], 401)
+		try("another signature", "GET /twins/dev1", strings.Replace(service, "sig=", "sig=A", 1), 401)
+		try("none any more", "GET /twins/dev1", "", 401)
+		try("another policy", "GET /devices/dev1", reader, 200)
+		try("of another policy", "GET /twins/dev1", reader, 401)
+		try("good still", "GET /twins/dev1", service, 200)
+		time.Sleep(time.Minute)
+		try("expired", "GET /twins/dev1", service, 401)
+		try("not expired", "GET /devices/dev1", reader, 200)
+	})
+}
+
+func TestAPIVersionIsAParameter(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		cs := s.ConnectionString()
+		token := iothub.NewToken("localhost", cs.SharedAccessKey, "iothubowner", time.Now().Add(time.Hour))
+		try := func(query string, want int) {
+			t.Helper()
+			req, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/twins/dev1?"+query, nil)
+			req.Header.Set("Authorization", token)
+			if got := roundTrip(t, s, req); got.status != want {
+				t.Errorf("GET /twins/dev1?%s = %d %s, want %d", query, got.status, got.body, want)
+			}
+		}
+		try("api-version=2021-04-12", 200)
+		try("api-version=", 200)
+		try("api-version", 200)
+		try("a=b&api-version=1", 200)
+		try("api-version=1&a=b", 200)
+		try("api%2dversion=1", 200)
+		try("api-version=%31", 200)
+		try("api-version=%zz", 400)
+		try("api-version=1;a=b", 400)
+		try("api-versions=1", 400)
+		try("", 400)
+	})
+}
+
 func TestUnsupported(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
 		register(t, s, "dev1")
@@ -294,6 +363,29 @@ func TestCloseWithHalfARequest(t *testing.T) {
 		}
 		_ = srv.Close()
 		<-served
+	})
+}
+
+// Close does not wait for a client that does not take its answer.
+func TestCloseWithAnAnswerNotTaken(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, ids(1000)...)
+		conn, err := s.REST.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		cs := s.ConnectionString()
+		token := iothub.NewToken("localhost", cs.SharedAccessKey, cs.SharedAccessKeyName, time.Now().Add(time.Hour))
+		fmt.Fprintf(conn, "GET /devices?api-version=1 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n", token)
+		synctest.Wait()
+		start := time.Now()
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("Close took %s", d)
+		}
 	})
 }
 

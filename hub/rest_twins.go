@@ -54,26 +54,43 @@ func newMethodRequest(m *iothub.Method) (*methodRequest, *iothub.Error) {
 	if len(m.MethodName) > maxMethodName {
 		return nil, errArgument("methodName is too long.")
 	}
-	payload := []byte("null")
-	if len(m.Payload) > 0 {
-		var compact bytes.Buffer
-		_ = json.Compact(&compact, m.Payload) // valid: it was decoded
-		payload = compact.Bytes()
-	}
 	return &methodRequest{
 		topic:    iothub.MethodRequestTopic(m.MethodName, ""),
-		payload:  payload,
+		payload:  compact(m.Payload),
 		response: m.ResponseTimeout(),
 		connect:  m.ConnectTimeout(),
 	}, nil
 }
 
+// compact returns a payload, which is valid, without the space between its tokens; "null" for none.
+func compact(payload []byte) []byte {
+	switch {
+	case len(payload) == 0:
+		return nullPayload
+	case !bytes.ContainsAny(payload, " \t\r\n"):
+		return payload
+	}
+	var b bytes.Buffer
+	_ = json.Compact(&b, payload)
+	return b.Bytes()
+}
+
 // pendingCall hands a call's result to the request that waits for it.
-type pendingCall chan callResult
+type pendingCall chan pendingResult
+
+// pendingResult is the document to answer with, or an error.
+type pendingResult struct {
+	body []byte
+	err  *iothub.Error
+}
 
 func (p pendingCall) finished(_ *call, r callResult) {
-	r.payload = bytes.Clone(r.payload)
-	p <- r // has room: it is told once
+	result := pendingResult{err: r.err}
+	if r.err == nil {
+		const around = len(`{"status":,"payload":}`) + 20 // the digits of the status
+		result.body = appendMethodResult(make([]byte, 0, around+len(r.payload)), r)
+	}
+	p <- result // has room: it is told once
 }
 
 // invokeMethod calls a direct method and waits for the device's answer.
@@ -82,9 +99,9 @@ func (h *Hub) invokeMethod(r *request) (reply, *iothub.Error) {
 	if err != nil {
 		return reply{}, err
 	}
-	var m iothub.Method
-	if err := r.decode(&m); err != nil {
-		return reply{}, err
+	m, parseErr := iothub.ParseMethod(r.body)
+	if parseErr != nil {
+		return reply{}, errNotExpected()
 	}
 	req, err := newMethodRequest(&m)
 	if err != nil {
@@ -97,10 +114,7 @@ func (h *Hub) invokeMethod(r *request) (reply, *iothub.Error) {
 	}
 	select {
 	case result := <-answer:
-		if result.err != nil {
-			return reply{}, result.err
-		}
-		return reply{body: appendMethodResult(nil, result)}, nil
+		return reply{body: result.body}, result.err
 	case <-r.Context().Done(): // nobody waits any more
 	case <-h.ctx.Done():
 	}

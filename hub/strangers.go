@@ -93,9 +93,10 @@ func (c *conn) evict() { c.end(endCrowded) }
 
 // guest is a connection of the REST side. Its first request that is authorized is its proof.
 type guest struct {
-	nc     net.Conn
+	nc     net.Conn // nil if it is not known
 	place  place
-	proved atomic.Bool
+	proved bool // as shown, for its requests alone, of which there is one at a time
+	shown  pass // the last good one
 }
 
 func (g *guest) evict() { closeNow(g.nc) }
@@ -140,9 +141,18 @@ func (gs *guests) follow(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// authorized says that a request's connection has proved who it is.
-func (s *strangers) authorized(r *http.Request) {
-	if g, ok := r.Context().Value(guestKey{}).(*guest); ok && !g.proved.Swap(true) {
+// guestOf returns a request's connection. That of a server which is not one of the hub's own is not known.
+func guestOf(r *http.Request) *guest {
+	if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+		return g
+	}
+	return new(guest)
+}
+
+// authorized says that a connection has proved who it is.
+func (s *strangers) authorized(g *guest) {
+	if !g.proved {
+		g.proved = true
 		s.proved(&g.place)
 	}
 }

@@ -127,19 +127,20 @@ func (c *Client) request(ctx context.Context, k *call) *http.Request {
 	}
 	u.Path += k.path
 	u.RawQuery = "api-version=" + APIVersion + k.query
-	r := &http.Request{
-		Method: k.method, URL: &u, Host: u.Host, Header: c.credentials.headers().of(k),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-	if len(k.body) > 0 {
+	r := blank.WithContext(ctx) // a copy
+	r.Method, r.URL, r.Host, r.Header = k.method, &u, u.Host, c.credentials.headers().of(k)
+	if body := k.body; len(body) > 0 {
 		// GetBody lets net/http replace a connection that proved dead before a
 		// byte was written: the hub has seen nothing then.
-		r.ContentLength = int64(len(k.body))
-		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(k.body)), nil }
+		r.ContentLength = int64(len(body))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
-	return r.WithContext(ctx)
+	return r
 }
+
+// blank is what all requests have in common.
+var blank = http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 
 func firstOf(a, b string) string {
 	if a != "" {

@@ -77,6 +77,10 @@ func TestRequestsAreThoseOfTheProtocol(t *testing.T) {
 		return last(c.Jobs(ctx, iothub.JobTwin, iothub.JobRunning))
 	})
 	try("POST", "/devices/query", `{"query":"SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'j'"}`, "", `[]`, func(ctx context.Context, c *iothub.Client) error { return last(c.DeviceJobs(ctx, "j")) })
+	try("POST", "/devices/query", `{"query":"SELECT deviceId FROM devices"}`, "", `[]`, func(ctx context.Context, c *iothub.Client) error { return last(c.DeviceIDs(ctx, "", 0)) })
+	try("POST", "/devices/query", `{"query":"SELECT deviceId FROM devices WHERE tags.a = 1"}`, "", `[]`, func(ctx context.Context, c *iothub.Client) error {
+		return last(c.DeviceIDs(ctx, "tags.a = 1", 0))
+	})
 	try("PUT", "/devices/d", `{"deviceId":"d","statusReason":null,"connectionStateUpdatedTime":"0001-01-01T00:00:00Z","statusUpdatedTime":"0001-01-01T00:00:00Z","lastActivityTime":"0001-01-01T00:00:00Z","cloudToDeviceMessageCount":0,"authentication":{"symmetricKey":{"primaryKey":"b25l","secondaryKey":"dHdv"},"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"type":"sas"},"capabilities":{"iotEdge":false},"deviceScope":null}`, "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.CreateDevice(ctx, keyed("d"))) })
 	try("GET", "/devices/d", "", "", ok, func(ctx context.Context, c *iothub.Client) error { return second(c.Device(ctx, "d")) })
 	try("DELETE", "/devices/d", "", `"*"`, "", func(ctx context.Context, c *iothub.Client) error { return c.DeleteDevice(ctx, "d", "*") })
@@ -136,6 +140,30 @@ func TestRowsComePageByPage(t *testing.T) {
 	if diff := cmp.Diff([]string{"/2", "t 1/2", "t 2/2"}, tokens); diff != "" {
 		t.Errorf("continuations and sizes:\n%s", diff)
 	}
+}
+
+func TestDeviceIDsAreReadFromRows(t *testing.T) {
+	try := func(page, want string, failed bool) {
+		t.Helper()
+		hub := &fakeHub{steps: []step{answer(200, page, "x-ms-continuation", "t"), answer(200, `[{"deviceId":"z"}]`)}}
+		var got []string
+		bad := false
+		for id, err := range newClient(t, hub, nil).DeviceIDs(t.Context(), "", 0) {
+			if bad = err != nil; !bad {
+				got = append(got, id)
+			}
+		}
+		if strings.Join(got, " ") != want || bad != failed {
+			t.Errorf("DeviceIDs() of the page %s = %q, failed %v, want %q, %v", page, got, bad, want, failed)
+		}
+	}
+	try(`[{"deviceId":"a"}, { "deviceId" : "b" }]`, "a b z", false)
+	try(`[{"deviceId":"a\u002db"},{"deviceId":"ü"}]`, "a-b ü z", false)
+	try(`[{"deviceId":"a"},{"deviceId":""},{"deviceId":"c"}]`, "a", true)
+	try(`[{"deviceId":"a"},{"DeviceID":"b"}]`, "a", true)
+	try(`[{"deviceId":7}]`, "", true)
+	try(`[{"deviceId":null}]`, "", true)
+	try(`["a"]`, "", true)
 }
 
 func TestRowsEndEarly(t *testing.T) {

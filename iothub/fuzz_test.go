@@ -108,6 +108,13 @@ func FuzzTopic(f *testing.F) {
 	})
 }
 
+func FuzzMethod(f *testing.F) {
+	for _, doc := range methodDocs {
+		f.Add(doc)
+	}
+	f.Fuzz(parsesAsJSON)
+}
+
 func FuzzUsername(f *testing.F) {
 	f.Add(iothub.Username("h", "d"))
 	f.Add(iothub.ModuleUsername("h:8884", "d", "m"))

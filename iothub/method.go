@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -22,6 +23,51 @@ type Method struct {
 	Payload                  json.RawMessage `json:"payload,omitempty"`                  // any JSON; absent or null for none
 	ResponseTimeoutInSeconds *int            `json:"responseTimeoutInSeconds,omitempty"` // 5 to 300; nil is 30
 	ConnectTimeoutInSeconds  *int            `json:"connectTimeoutInSeconds,omitempty"`  // 0 to 300; nil is 0
+}
+
+// ParseMethod reads a call as encoding/json does, in a fraction of the time: a
+// hub reads one for each device that is called. The payload is a part of doc.
+func ParseMethod(doc []byte) (Method, error) {
+	if valid(doc) && isObject(doc) {
+		if m, ok := readMethod(doc); ok {
+			return m, nil
+		}
+	}
+	var m Method
+	if err := json.Unmarshal(doc, &m); err != nil {
+		return Method{}, fmt.Errorf("parse method: %w", err)
+	}
+	return m, nil
+}
+
+// readMethod reports whether an object has nothing but what a call usually has.
+func readMethod(object []byte) (m Method, ok bool) {
+	for all := membersOf(object); ; {
+		key, value, more := all.next()
+		if !more {
+			return m, true
+		}
+		switch string(key) {
+		case `"methodName"`:
+			ok = readText(&m.MethodName, "", value)
+		case `"payload"`:
+			m.Payload, ok = value[:len(value):len(value)], true
+		case `"responseTimeoutInSeconds"`:
+			m.ResponseTimeoutInSeconds, ok = readSeconds(value)
+		case `"connectTimeoutInSeconds"`:
+			m.ConnectTimeoutInSeconds, ok = readSeconds(value)
+		default:
+			ok = false
+		}
+		if !ok {
+			return m, false
+		}
+	}
+}
+
+func readSeconds(value []byte) (*int, bool) {
+	n, err := strconv.Atoi(string(value))
+	return &n, err == nil
 }
 
 // ResponseTimeout returns how long the hub waits for the device's answer. It

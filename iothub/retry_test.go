@@ -123,6 +123,7 @@ var operations = []struct {
 	{"query", true, `[]`, func(ctx context.Context, c *iothub.Client) error {
 		return last(c.Query(ctx, "SELECT * FROM devices", 0))
 	}},
+	{"query ids", true, `[]`, func(ctx context.Context, c *iothub.Client) error { return last(c.DeviceIDs(ctx, "", 0)) }},
 	{"patch twin *", true, ok, func(ctx context.Context, c *iothub.Client) error {
 		return second(c.PatchTwin(ctx, "d", json.RawMessage(ok), "*"))
 	}},

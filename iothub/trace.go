@@ -31,6 +31,7 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 type writeWatch struct {
 	trace   *Trace
 	attempt int
+	hooks   httptrace.ClientTrace
 
 	// mu guards over. It is held across the callback, against the rule of the
 	// house, because that is what keeps a callback from outliving its call.
@@ -45,7 +46,8 @@ func watchWrites(ctx context.Context, t *Trace) (context.Context, *writeWatch) {
 		return ctx, nil
 	}
 	w := &writeWatch{trace: t, attempt: t.Attempts}
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: w.wrote}), w
+	w.hooks.WroteRequest = w.wrote
+	return httptrace.WithClientTrace(ctx, &w.hooks), w
 }
 
 // wrote is called again if net/http replays a request on another connection;

@@ -182,22 +182,49 @@ func (f *fanout) hand(n int, stop context.Context) bool {
 
 // serve calls target first, then whatever is handed out.
 func (f *fanout) serve(first int) {
-	f.call(&f.targets[first])
+	var bound callBound
+	defer bound.release()
+	f.call(&f.targets[first], &bound)
 	for n := range f.work {
-		f.call(&f.targets[n])
+		f.call(&f.targets[n], &bound)
+	}
+}
+
+// callBound is the context of a worker's calls, which it makes one after the
+// other. One is good for several: for each call to have its own, with a timer,
+// costs more than all else that is done for it here.
+type callBound struct {
+	ctx    context.Context
+	cancel context.CancelFunc // nil: there is none yet
+	until  time.Time
+}
+
+// from returns a context for a call that begins now. It ends with parent, and
+// when the call has had its time and up to an eighth more.
+func (b *callBound) from(parent context.Context, now time.Time, calling time.Duration) context.Context {
+	if b.cancel == nil || b.until.Sub(now) < calling {
+		b.release()
+		b.until = now.Add(calling + calling/8)
+		b.ctx, b.cancel = context.WithDeadline(parent, b.until)
+	}
+	return b.ctx
+}
+
+func (b *callBound) release() {
+	if b.cancel != nil {
+		b.cancel()
 	}
 }
 
 // call makes one call and records it, not yet final: the device may have news.
 // A target that reached its worker when time was up already is not called.
-func (f *fanout) call(t *target) {
+func (f *fanout) call(t *target, bound *callBound) {
 	if f.calls.Err() != nil || f.boundIsOver() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(f.calls, f.job.ConnectTimeout+f.job.responseTimeout()+hang)
+	ctx := bound.from(f.calls, time.Now(), f.job.ConnectTimeout+f.job.responseTimeout()+hang)
 	reply, err := f.send(ctx, t.id)
 	r := result{reply: reply, err: err, at: f.s.opts.Clock.Now(), cut: context.Cause(ctx)}
-	cancel()
 	b := &t.slot.booking
 	*b = r.book(f.job.Kind, t.slot.received.Load() != 0)
 	if b.cut && !errors.Is(r.cut, context.DeadlineExceeded) { // that is the call's own

@@ -33,6 +33,7 @@ type caller struct {
 	flying, top int
 	calls       []scheduler.Call
 	patches     int
+	left        []time.Duration // to the deadline of each call when it began
 }
 
 func (c *caller) Query(ctx context.Context, condition string) ([]string, error) {
@@ -62,7 +63,9 @@ func (c *caller) Patch(ctx context.Context, id string, _, desired json.RawMessag
 
 func (c *caller) do(ctx context.Context, id string, r sample.Receipt) (scheduler.Reply, error) {
 	reply := scheduler.Reply{Wrote: c.lab.clock.Now(), Attempts: 1, Status: 200}
+	deadline, _ := ctx.Deadline()
 	c.mu.Lock()
+	c.left = append(c.left, time.Until(deadline))
 	c.flying++
 	c.top = max(c.top, c.flying)
 	c.mu.Unlock()
@@ -192,6 +195,45 @@ func TestTheQueryCountsFromDue(t *testing.T) {
 		for _, e := range l.finals(t, 0, 0) {
 			if lag, _ := e.Dispatched.Since(e.Due); lag != 300*ms {
 				t.Errorf("lag %v, want the query's 300 ms", lag)
+			}
+		}
+	})
+}
+
+// A worker makes call after call: each has the time that it would have alone, and not much more.
+func TestEveryCallHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 200, scheduler.Options{}, direct(func(j *scheduler.Job) {
+			j.InFlight, j.ResponseTimeout, j.ConnectTimeout = 2, 30*time.Second, 10*time.Second
+		}))
+		c.latency = 3 * time.Second
+		l.run(t)
+		const calling = 40*time.Second + 2*time.Minute
+		for i, left := range c.left {
+			if left < calling || left > calling+calling/8 {
+				t.Errorf("call %d had %v, want %v to an eighth more", i, left, calling)
+			}
+		}
+		if len(c.left) != 200 {
+			t.Errorf("%d calls, want 200", len(c.left))
+		}
+	})
+}
+
+// A call without an answer ends with its time, and the worker's next one has time again.
+func TestACallWithoutAnAnswerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := directLab(t, 3, scheduler.Options{}, direct(func(j *scheduler.Job) { j.InFlight = 1 }))
+		c.latency = time.Hour
+		start := time.Now()
+		l.run(t)
+		const calling = 30*time.Second + 2*time.Minute
+		if took := time.Since(start); took < 3*calling || took > 3*(calling+calling/8)+time.Minute {
+			t.Errorf("3 calls without an answer took %v, want 3 times %v to an eighth more", took, calling)
+		}
+		for device, outcome := range l.outcomes(t, 0, 0) {
+			if outcome != "timedOut" {
+				t.Errorf("device %d: %s, want timedOut", device, outcome)
 			}
 		}
 	})
