@@ -41,17 +41,23 @@ func kept[T any](s []T, bytes int) []T {
 // what is recorded of it again takes its place: a reader counts the last. It
 // remembers one execution each of some devices; who is not found is written
 // twice, and no harm is done.
-type recent [1 << 12]uint32
+type recent struct {
+	places [1 << 12]uint32 // of executions, counted on from one batch to the next
+	before uint32          // how many were in all batches before
+}
 
 // put adds e to the batch, or puts it in the place of what waits of it.
 func (r *recent) put(b *batch, e *Execution) {
-	place := &r[e.Device/stripeCount%uint32(len(r))]
-	if e.Device != NoDevice && int(*place) < len(b.executions) {
-		if was := &b.executions[*place]; was.Device == e.Device && was.Repetition == e.Repetition && was.Job == e.Job {
+	place := &r.places[e.Device/stripeCount%uint32(len(r.places))]
+	if at := *place - r.before; e.Device != NoDevice && int64(at) < int64(len(b.executions)) {
+		if was := &b.executions[at]; was.Device == e.Device && was.Repetition == e.Repetition && was.Job == e.Job {
 			*was = *e
 			return
 		}
 	}
-	*place = uint32(len(b.executions))
+	*place = r.before + uint32(len(b.executions))
 	b.executions = append(b.executions, *e)
 }
+
+// next goes on to another batch: of what was in this one nothing is found.
+func (r *recent) next(b *batch) { r.before += uint32(len(b.executions)) }

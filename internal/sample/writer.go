@@ -236,6 +236,7 @@ func (w *Writer) flushLocked() {
 	for i := range w.stripes {
 		s := &w.stripes[i]
 		s.mu.Lock()
+		s.recent.next(&s.batch)
 		s.batch, w.full[i] = w.full[i], s.batch
 		w.since[i] = s.since
 		s.mu.Unlock()

@@ -40,7 +40,10 @@ func (t *Template) UsesIndex() bool { return t.usesIndex }
 func (t *Template) Eval(v Vars) any { return t.value(v).any() }
 
 // Text returns the template's value as text.
-func (t *Template) Text(v Vars) string { return string(t.AppendText(nil, v)) }
+func (t *Template) Text(v Vars) string {
+	var space [64]byte // most are shorter
+	return string(t.AppendText(space[:0], v))
+}
 
 // AppendText appends the template's value as text to dst.
 func (t *Template) AppendText(dst []byte, v Vars) []byte {
