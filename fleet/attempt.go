@@ -45,7 +45,7 @@ func (t *attempt) Value(key any) any {
 func (t *attempt) AfterFunc(f func()) (stop func() bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cause != nil {
+	if t.cause.Load() != nil {
 		t.all.afters.Go(f)
 		return func() bool { return false }
 	}
@@ -87,7 +87,9 @@ func (a *attempts) begin(d dialing) *attempt {
 		t.prev.next = t
 	}
 	a.last = t
-	t.cause = a.over // nobody else knows it yet
+	if a.over != nil {
+		t.end(a.over) // nobody else knows it yet
+	}
 	a.armLocked(a.timeout)
 	return t
 }

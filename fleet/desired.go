@@ -36,7 +36,7 @@ func (s *session) notified(t iothub.Topic, payload []byte, at sample.Moment) {
 		Device: s.device, Kind: sample.DesiredReceipt, Payload: patch, At: at,
 	})
 	if g, _ := f.group(s.device); g.EchoDesired {
-		s.echo(ticket, version, bytes.Clone(patch)) // which the session keeps
+		s.report(ticket, version, bytes.Clone(patch)) // which the session keeps
 	} else {
 		f.cfg.Observer.Finished(ticket, at) // there is nothing else to do
 	}
@@ -48,12 +48,12 @@ func (s *session) isStale(version int64) bool {
 	return version <= s.fetched
 }
 
-// echo reports the patch and awaits the hub's 204.
-func (s *session) echo(ticket uint64, version int64, patch []byte) {
+// report reports the patch and awaits the hub's 204.
+func (s *session) report(ticket uint64, version int64, patch []byte) {
 	f := s.fleet
 	rid, answer := s.expect()
 	defer s.forget(rid)
-	reports, err := s.report(rid, version, patch)
+	reports, err := s.writeReport(rid, version, patch)
 	if reports == nil {
 		if err != nil {
 			f.counts.unsent.Add(1)
@@ -74,11 +74,11 @@ func (s *session) echo(ticket uint64, version int64, patch []byte) {
 	f.merge(s.device, reported, reports)
 }
 
-// report writes the reported PATCH of a desired version and returns it.
+// writeReport writes the reported PATCH of a desired version and returns it.
 // Notifications are handled side by side and may overtake each other: they
 // take turns here, and one that was overtaken reports what its successors did
 // not change, lest an older value stays.
-func (s *session) report(rid string, version int64, patch []byte) (reports []byte, err error) {
+func (s *session) writeReport(rid string, version int64, patch []byte) (reports []byte, err error) {
 	turn := s.echoTurn()
 	select {
 	case turn <- struct{}{}:
@@ -101,10 +101,16 @@ func (s *session) report(rid string, version int64, patch []byte) (reports []byt
 func (s *session) echoTurn() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.turn == nil {
-		s.turn = make(chan struct{}, 1)
+	if s.echo == nil {
+		s.echo = &echo{turn: make(chan struct{}, 1)}
 	}
-	return s.turn
+	return s.echo.turn
+}
+
+// echo is what a session knows of the desired changes that it reports.
+type echo struct {
+	turn     chan struct{} // one token: the right to write one
+	reported []echoed      // what was reported last, by version; guarded by the session's mu
 }
 
 // echoed is a desired patch that a session has reported.
@@ -122,17 +128,18 @@ const echoesKept = 8
 func (s *session) advance(version int64, patch []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, known := slices.BinarySearchFunc(s.echoes, version, func(e echoed, v int64) int { return cmp.Compare(e.version, v) })
-	if known || at == 0 && len(s.echoes) == echoesKept {
+	e := s.echo
+	at, known := slices.BinarySearchFunc(e.reported, version, func(r echoed, v int64) int { return cmp.Compare(r.version, v) })
+	if known || at == 0 && len(e.reported) == echoesKept {
 		return nil
 	}
 	reports := patch
-	for _, newer := range s.echoes[at:] {
+	for _, newer := range e.reported[at:] {
 		reports = without(reports, newer.patch)
 	}
-	s.echoes = slices.Insert(s.echoes, at, echoed{version, patch})
-	if len(s.echoes) > echoesKept {
-		s.echoes = slices.Delete(s.echoes, 0, 1)
+	e.reported = slices.Insert(e.reported, at, echoed{version, patch})
+	if len(e.reported) > echoesKept {
+		e.reported = slices.Delete(e.reported, 0, 1)
 	}
 	return reports
 }

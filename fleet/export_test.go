@@ -1,8 +1,13 @@
 package fleet
 
+import "unsafe"
+
 // SplitVersion is splitVersion for its fuzz target.
 var SplitVersion = splitVersion
 
 // Place and Share are those of a Part.
 func Place(p Part, device int) int { return p.place(device) }
 func Share(p Part, n int) int      { return p.share(n) }
+
+// SessionBytes is what a session takes.
+const SessionBytes = unsafe.Sizeof(session{})

@@ -429,3 +429,11 @@ func TestRunNeedsADriverAndRunsOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestSessionsAreWholeLines wants sessions to begin where a line of the
+// processor's cache does, as what is of so many bytes does.
+func TestSessionsAreWholeLines(t *testing.T) {
+	if fleet.SessionBytes != 192 {
+		t.Errorf("a session takes %d bytes, want 192: three lines", fleet.SessionBytes)
+	}
+}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,9 +12,10 @@ import (
 // large fleet's devices are idle. Its Err is its cause, so that context.Cause
 // tells it too.
 type life struct {
-	mu    sync.Mutex // guards the fields below
-	cause error
-	done  chan struct{} // closed at the end; nil: nobody has asked for it
+	cause atomic.Pointer[error] // nil: it lasts; set with mu held
+
+	mu   sync.Mutex    // guards done
+	done chan struct{} // closed at the end; nil: nobody has asked for it
 }
 
 // over is a channel that is closed.
@@ -27,10 +29,10 @@ var over = func() chan struct{} {
 func (l *life) end(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause != nil {
+	if l.cause.Load() != nil {
 		return
 	}
-	if l.cause = cause; l.done != nil {
+	if l.cause.Store(&cause); l.done != nil {
 		close(l.done)
 	}
 }
@@ -39,7 +41,7 @@ func (l *life) end(cause error) {
 func (l *life) Done() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done == nil && l.cause != nil {
+	if l.done == nil && l.cause.Load() != nil {
 		return over
 	}
 	if l.done == nil {
@@ -50,9 +52,10 @@ func (l *life) Done() <-chan struct{} {
 
 // Err returns the cause.
 func (l *life) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
+	if cause := l.cause.Load(); cause != nil {
+		return *cause
+	}
+	return nil
 }
 
 // Deadline says that there is none.

@@ -41,9 +41,9 @@ type pool struct {
 // connection's only one.
 type link struct {
 	Conn
-	pool  *pool
 	wrote atomic.Int64 // a sample.Moment: when the last write to the network began
 	raw   noted        // what the driver knows of the network connection
+	pool  *pool
 }
 
 // noted is a network connection that notes when each write to it begins. A
@@ -161,11 +161,11 @@ func (p *pool) source(device uint32) netip.Addr {
 	return p.from[int(device)%len(p.from)]
 }
 
-// Attach opens a connection for an attempt that has a place. The connection is
-// the pool's: it ends with Close at the latest.
-func (p *pool) Attach(ctx *attempt, driver Driver, s Session) (*link, error) {
+// Attach opens a connection for an attempt that has a place, and makes l the hold
+// on it. The connection is the pool's: it ends with Close at the latest.
+func (p *pool) Attach(ctx *attempt, l *link, driver Driver, s Session) error {
 	p.attempts.Add(1)
-	l := &link{pool: p}
+	l.pool = p
 	conn, err := driver.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		c, err := p.dial(ctx)
 		if err != nil {
@@ -175,14 +175,14 @@ func (p *pool) Attach(ctx *attempt, driver Driver, s Session) (*link, error) {
 	}, s)
 	if err != nil {
 		p.countFailure(err)
-		return nil, err
+		return err
 	}
 	l.Conn = conn
 	if !p.add(l) {
 		_ = conn.Close() // nobody has used it
-		return nil, errPoolClosed
+		return errPoolClosed
 	}
-	return l, nil
+	return nil
 }
 
 func (p *pool) countFailure(err error) {

@@ -134,9 +134,7 @@ func (c *conn) flushGathered() {
 	if !flush {
 		return
 	}
-	w := attempts.Get().(*attempt)
-	defer attempts.Put(w)
-	c.flushNow(w)
+	c.flushNow()
 	c.flushers.Done()
 }
 

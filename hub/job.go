@@ -296,7 +296,8 @@ func (j *job) dispatch(i int, c *call) {
 		j.mu.Unlock()
 		return
 	}
-	r.status, r.start = rowRunning, time.Now().UnixNano()
+	now := time.Now()
+	r.status, r.start = rowRunning, now.UnixNano()
 	j.count.pending--
 	j.count.running++
 	dev := r.dev
@@ -311,7 +312,7 @@ func (j *job) dispatch(i int, c *call) {
 
 	var err *iothub.Error
 	if j.spec.method != nil {
-		if err = j.hub.invoke(c); err == nil {
+		if err = j.hub.invoke(c, now); err == nil {
 			return // its answer or timeout ends the row
 		}
 	} else {

@@ -112,10 +112,10 @@ type callResult struct {
 	payload []byte // JSON, "null" for an empty body
 }
 
-// invoke sends a call or lets it wait for its device; an error means that it did not begin and its sink is not told.
-func (h *Hub) invoke(c *call) *iothub.Error {
+// invoke sends a call or lets it wait for its device; an error means that it did not begin and its sink is not told. Its
+// timeouts count from now.
+func (h *Hub) invoke(c *call, now time.Time) *iothub.Error {
 	d := c.dev
-	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -128,20 +128,20 @@ func (h *Hub) invoke(c *call) *iothub.Error {
 	case d.reachableLocked() && d.conn.room():
 		c.dispatchLocked(now)
 	case d.reachableLocked():
-		c.waitLocked(callQueued, now.Add(c.req.response))
+		c.waitLocked(callQueued, now, c.req.response)
 	case c.req.connect > 0:
-		c.waitLocked(callWaiting, now.Add(c.req.connect))
+		c.waitLocked(callWaiting, now, c.req.connect)
 	default:
 		return errNotOnline(0)
 	}
 	return nil
 }
 
-// waitLocked lets the call wait for its device until a time.
-func (c *call) waitLocked(state callState, until time.Time) {
+// waitLocked lets the call wait for its device for so long.
+func (c *call) waitLocked(state callState, now time.Time, wait time.Duration) {
 	c.state = state
 	c.dev.waiting.add(c)
-	c.hub.timers.arm(&c.deadline, until, c)
+	c.hub.timers.armAt(now, &c.deadline, now.Add(wait), c)
 }
 
 // dispatchLocked hands the request to the device's connection. The response timeout counts from here.
@@ -150,7 +150,7 @@ func (c *call) dispatchLocked(now time.Time) {
 	d.rid++
 	c.rid, c.state = d.rid, callPending
 	d.pending.add(c)
-	c.hub.timers.arm(&c.deadline, now.Add(c.req.response), c)
+	c.hub.timers.armAt(now, &c.deadline, now.Add(c.req.response), c)
 	c.hub.counters.methodRequests.Add(1)
 	d.conn.publishMethod(c.req, c.rid)
 }

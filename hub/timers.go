@@ -49,8 +49,10 @@ func laneOf(ahead time.Duration) int {
 func newTimers() *timers { return &timers{epoch: time.Now(), wake: make(chan struct{}, 1)} }
 
 // arm sets d to expire at the given time, whether or not it was armed before.
-func (t *timers) arm(d *deadline, at time.Time, o owner) {
-	now := time.Now()
+func (t *timers) arm(d *deadline, at time.Time, o owner) { t.armAt(time.Now(), d, at, o) }
+
+// armAt is arm for those who have just looked at the clock, as each call of a job does.
+func (t *timers) armAt(now time.Time, d *deadline, at time.Time, o owner) {
 	ahead := at.Sub(now)
 	if since := now.Sub(t.epoch); ahead > math.MaxInt64-since {
 		ahead = math.MaxInt64 - since

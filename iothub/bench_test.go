@@ -92,11 +92,16 @@ func BenchmarkMergePatch(b *testing.B) {
 }
 
 func BenchmarkParseTopic(b *testing.B) {
-	topic := iothub.MethodResponseTopic(200, "1f")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := iothub.ParseTopic(topic); err != nil {
-			b.Fatal(err)
-		}
+	run := func(name, topic string) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := iothub.ParseTopic(topic); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
+	run("request", iothub.MethodRequestTopic("lockDoor", "1f"))
+	run("response", iothub.MethodResponseTopic(200, "1f"))
 }

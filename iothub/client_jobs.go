@@ -80,25 +80,18 @@ func (c *Client) Jobs(ctx context.Context, kind JobType, status JobStatus) iter.
 }
 
 // DeviceJobs lists what became of a job on each device, page by page as they
-// are asked for. Rows may share an outcome, which is not to be changed. It ends
-// after an error.
+// are asked for. Rows may share an outcome, which is not to be changed, and the
+// memory of their texts. It ends after an error.
 func (c *Client) DeviceJobs(ctx context.Context, jobID string) iter.Seq2[DeviceJob, error] {
-	if !ValidJobID(jobID) {
-		return func(yield func(DeviceJob, error) bool) {
-			yield(DeviceJob{}, fmt.Errorf("list device jobs of %.80q: %w", jobID, errJobID))
-		}
-	}
-	rows := c.rows(ctx, query("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '"+jobID+"'"), 0, false)
 	return func(yield func(DeviceJob, error) bool) {
-		var reader rowReader
-		for row, err := range rows {
-			var d DeviceJob
-			if err == nil {
-				d, err = reader.read(row)
-			}
-			if !yield(d, err) || err != nil {
-				return
-			}
+		if !ValidJobID(jobID) {
+			yield(DeviceJob{}, fmt.Errorf("list device jobs of %.80q: %w", jobID, errJobID))
+			return
+		}
+		var p rowPage
+		k := query("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '" + jobID + "'")
+		if err := c.pages(ctx, k, 0, p.read, func() bool { return p.each(yield) }); err != nil {
+			yield(DeviceJob{}, err)
 		}
 	}
 }

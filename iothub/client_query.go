@@ -78,51 +78,66 @@ func query(sql string) call {
 // kept, each is valid until the next one.
 func (c *Client) rows(ctx context.Context, k call, pageSize int, kept bool) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		k := k
-		k.header = http.Header{}
-		if pageSize > 0 {
-			k.header.Set(headerMaxItems, strconv.Itoa(pageSize))
-		}
 		var p page
-		k.read = p.read
-		for {
+		err := c.pages(ctx, k, pageSize, p.read, func() bool {
+			rows := membersOf(p.rows)
 			if kept {
 				p.rows = nil
 			}
-			if _, err := c.do(ctx, k); err != nil {
-				yield(nil, err)
-				return
-			}
-			if !p.each(yield) || p.next == "" {
-				return
-			}
-			k.header.Set(headerContinuation, p.next)
+			return each(rows, yield)
+		})
+		if err != nil {
+			yield(nil, err)
 		}
+	}
+}
+
+// pages makes a call page by page, as long as there is one more and it is
+// wanted. read takes the body of a page, which is its own only until it
+// returns; done uses what was read and says whether another page is wanted.
+func (c *Client) pages(ctx context.Context, k call, pageSize int, read func(body []byte) error, done func() (more bool)) error {
+	k.header = http.Header{}
+	if pageSize > 0 {
+		k.header.Set(headerMaxItems, strconv.Itoa(pageSize))
+	}
+	next := "" // the token of the next page; empty for none
+	k.read = func(header http.Header, body []byte) error {
+		next = header.Get(headerContinuation)
+		return read(body)
+	}
+	for {
+		if _, err := c.do(ctx, k); err != nil {
+			return err
+		}
+		if !done() || next == "" {
+			return nil
+		}
+		k.header.Set(headerContinuation, next)
 	}
 }
 
 // page is one answer to a paged call.
 type page struct {
 	rows []byte // a JSON array
-	next string // the token of the next page; empty for none
 }
 
 var errPage = errors.New("not a JSON array")
 
-func (p *page) read(header http.Header, body []byte) error {
-	i := skipSpace(body, 0)
-	if !valid(body) || body[i] != '[' {
+func (p *page) read(body []byte) error {
+	if !isArray(body) {
 		return errPage
 	}
 	p.rows = append(p.rows[:0], body...)
-	p.next = header.Get(headerContinuation)
 	return nil
 }
 
-// each yields the rows of the page, and reports whether more are wanted.
-func (p *page) each(yield func(json.RawMessage, error) bool) bool {
-	for m := membersOf(p.rows); ; {
-		_, row, ok := m.next()
+// isArray reports whether a body is JSON and an array.
+func isArray(body []byte) bool { return valid(body) && body[skipSpace(body, 0)] == '[' }
+
+// each yields rows, and reports whether more are wanted.
+func each(rows members, yield func(json.RawMessage, error) bool) bool {
+	for {
+		_, row, ok := rows.next()
 		if !ok {
 			return true
 		}

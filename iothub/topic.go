@@ -73,79 +73,80 @@ var errTopic = errors.New("not a topic of IoT Hub")
 // ParseTopic takes a topic apart. It does not allocate for a topic that is
 // right, escaped method names apart.
 func ParseTopic(topic string) (Topic, error) {
-	t, ok := parseTopic(topic)
-	if !ok {
+	var t Topic // filled in place: it is large, and this is done for each message
+	if !t.parse(topic) {
 		return Topic{}, fmt.Errorf("parse topic %.80q: %w", topic, errTopic)
 	}
 	return t, nil
 }
 
-func parseTopic(topic string) (Topic, bool) {
+func (t *Topic) parse(topic string) bool {
 	if rest, ok := strings.CutPrefix(topic, prefixMethodResponse); ok {
-		return parseWithStatus(Topic{Kind: TopicMethodResponse}, rest)
-	}
-	if rest, ok := strings.CutPrefix(topic, prefixReported); ok {
-		return parseWithRequestID(Topic{Kind: TopicReported}, rest)
-	}
-	if rest, ok := strings.CutPrefix(topic, prefixTwinGet); ok {
-		return parseWithRequestID(Topic{Kind: TopicTwinGet}, rest)
+		t.Kind = TopicMethodResponse
+		return t.withStatus(rest)
 	}
 	if rest, ok := strings.CutPrefix(topic, prefixMethodRequest); ok {
-		return parseMethodRequest(rest)
+		return t.methodRequest(rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixReported); ok {
+		t.Kind = TopicReported
+		return t.withRequestID(rest)
+	}
+	if rest, ok := strings.CutPrefix(topic, prefixTwinGet); ok {
+		t.Kind = TopicTwinGet
+		return t.withRequestID(rest)
 	}
 	if rest, ok := strings.CutPrefix(topic, prefixTwinResponse); ok {
-		return parseWithStatus(Topic{Kind: TopicTwinResponse}, rest)
+		t.Kind = TopicTwinResponse
+		return t.withStatus(rest)
 	}
 	if rest, ok := strings.CutPrefix(topic, prefixDesired); ok {
-		t := Topic{Kind: TopicDesired}
-		return t, t.parameters(rest) && t.Version > 0 && t.RequestID == ""
+		t.Kind = TopicDesired
+		return t.parameters(rest) && t.Version > 0 && t.RequestID == ""
 	}
 	if rest, ok := strings.CutPrefix(topic, prefixDevices); ok {
-		return parseMessageTopic(rest)
+		return t.message(rest)
 	}
-	return Topic{}, false
+	return false
 }
 
-func parseWithRequestID(t Topic, rest string) (Topic, bool) {
-	return t, t.parameters(rest) && t.RequestID != ""
-}
+func (t *Topic) withRequestID(rest string) bool { return t.parameters(rest) && t.RequestID != "" }
 
-func parseWithStatus(t Topic, rest string) (Topic, bool) {
+func (t *Topic) withStatus(rest string) bool {
 	status, rest, ok := strings.Cut(rest, "/")
 	if !ok {
-		return t, false
+		return false
 	}
 	t.Status, ok = decimal(status)
 	if signed := status != "" && (status[0] == '-' || status[0] == '+'); signed && t.Kind == TopicMethodResponse {
 		_, ok = decimal(status[1:])
 		t.Status = -1
 	}
-	if !ok {
-		return t, false
-	}
-	return parseWithRequestID(t, rest)
+	return ok && t.withRequestID(rest)
 }
 
-func parseMethodRequest(rest string) (Topic, bool) {
+func (t *Topic) methodRequest(rest string) bool {
 	name, rest, ok := strings.Cut(rest, "/")
 	if !ok || name == "" {
-		return Topic{}, false
+		return false
 	}
-	if decoded, err := url.PathUnescape(name); err == nil {
-		name = decoded
+	t.Kind, t.Method = TopicMethodRequest, name
+	if strings.IndexByte(name, '%') >= 0 {
+		if decoded, err := url.PathUnescape(name); err == nil {
+			t.Method = decoded
+		}
 	}
-	return parseWithRequestID(Topic{Kind: TopicMethodRequest, Method: name}, rest)
+	return t.withRequestID(rest)
 }
 
-// parseMessageTopic reads {device}[/modules/{module}]/messages/events/{bag} and
+// message reads {device}[/modules/{module}]/messages/events/{bag} and
 // {device}/messages/devicebound/{bag}.
-func parseMessageTopic(rest string) (Topic, bool) {
-	var t Topic
+func (t *Topic) message(rest string) bool {
 	t.DeviceID, rest, _ = strings.Cut(rest, "/")
 	if after, ok := strings.CutPrefix(rest, "modules/"); ok {
 		t.ModuleID, rest, _ = strings.Cut(after, "/")
 		if !ValidDeviceID(t.ModuleID) {
-			return t, false
+			return false
 		}
 	}
 	var ok bool
@@ -155,7 +156,7 @@ func parseMessageTopic(rest string) (Topic, bool) {
 		t.Kind = TopicDeviceBound
 		ok = t.ModuleID == "" // modules get none
 	}
-	return t, ok && ValidDeviceID(t.DeviceID)
+	return ok && ValidDeviceID(t.DeviceID)
 }
 
 // parameters reads ?$rid=…&$version=…; unknown ones are ignored.

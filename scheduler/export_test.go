@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"time"
+	"unsafe"
 
 	"muster/internal/sample"
 )
@@ -48,6 +49,9 @@ func BookCall(kind Kind, reply Reply, err, cut error, received bool) Booked {
 }
 
 var ErrMaxExecution = errMaxExecution
+
+// SlotBytes is what a slot takes.
+const SlotBytes = unsafe.Sizeof(slot{})
 
 // OpenWindow opens the first repetition of a job for receipts, and returns
 // what closes it and counts what it holds then.

@@ -147,6 +147,14 @@ func TestReceiptsDoNotAllocate(t *testing.T) {
 	})
 }
 
+// TestSlotsAreWholeLines wants no slot of a page to begin amid a line of the
+// processor's cache.
+func TestSlotsAreWholeLines(t *testing.T) {
+	if scheduler.SlotBytes%64 != 0 {
+		t.Errorf("a slot takes %d bytes, want a multiple of 64", scheduler.SlotBytes)
+	}
+}
+
 func TestNoReceiptIsLostWhenTheWindowCloses(t *testing.T) {
 	const size, senders = 64, 4
 	job := method(nil)

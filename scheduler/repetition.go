@@ -156,7 +156,7 @@ func (p *repetition) close(verdict func(*slot) (sample.Outcome, bool), unnamed f
 	}
 	p.w.targeted.Store(rec.Targeted)
 	p.w.done.Store(rec.Targeted)
-	p.w.pages = nil // Progress shows the window until the next one, but no slot
+	p.w.forget() // Progress shows the window until the next one, but no slot
 	p.s.opts.Samples.Write(rec)
 }
 

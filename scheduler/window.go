@@ -13,7 +13,13 @@ const pageSize = 64
 // or heard of, so that a job on a few devices costs little.
 type page [pageSize]slot
 
-// slot is one execution while its repetition is open.
+// pages is a cache of memory without content: what a repetition of a large
+// fleet holds is nearly all that would be garbage when it is over.
+var pages = sync.Pool{New: func() any { return new(page) }}
+
+// slot is one execution while its repetition is open. What devices tell is in
+// the first of its two lines of the processor's cache: slots take 128 bytes, and
+// their page begins where a line does.
 type slot struct {
 	// What the device side told.
 	received, answered, finished atomic.Int64
@@ -29,6 +35,7 @@ type slot struct {
 	targeted bool // via direct: it is called. Set before the window opens
 	due      sample.Moment
 	booking  booking
+	_        [16]byte // to whole lines; a page takes no more memory for it
 }
 
 // booking is what the hub's row, or the reply to a call, said of an execution.
@@ -72,8 +79,9 @@ func (w *window) slot(device uint32) *slot {
 	at := &w.pages[device/pageSize]
 	p := at.Load()
 	if p == nil {
-		p = new(page)
+		p = pages.Get().(*page)
 		if !at.CompareAndSwap(nil, p) {
+			pages.Put(p)
 			p = at.Load()
 		}
 	}
@@ -91,6 +99,18 @@ func (w *window) each(do func(device uint32, sl *slot)) {
 			do(uint32(i*pageSize+k), &p[k])
 		}
 	}
+}
+
+// forget gives the slots back, once the window is closed and nobody looks at
+// them any more.
+func (w *window) forget() {
+	for i := range w.pages {
+		if p := w.pages[i].Load(); p != nil {
+			clear(p[:])
+			pages.Put(p)
+		}
+	}
+	w.pages = nil
 }
 
 // receive takes a receipt and records it, lest a crash lose it. It reports

@@ -29,6 +29,8 @@ const (
 	// keepBatch is how much memory of one kind a stripe keeps from one write to
 	// the next.
 	keepBatch = 2 << 20
+	// keepChunks is how many chunks of executions all stripes together keep: 6 MB.
+	keepChunks = 1024
 	// maxStripe bounds what waits for a disk that does not keep up. Beyond it
 	// records are dropped and counted.
 	maxStripe = 32 << 20
@@ -66,6 +68,7 @@ type Writer struct {
 	waited     atomic.Int64  // the longest that one waited, in nanoseconds
 	hurry      chan struct{} // one token: much waits; Run takes it
 	stripes    [stripeCount]stripe
+	spare      spare // whoever holds a stripe may take from it
 
 	mu    sync.Mutex // guards the fields below; held across file writes, never while a stripe is recording
 	file  *os.File
@@ -108,7 +111,11 @@ func Create(dir string, opts *WriterOptions) (*Writer, error) {
 		_ = file.Close() // the write's error says what is wrong
 		return nil, fmt.Errorf("create samples: %w", err)
 	}
-	return &Writer{flushEvery: opts.flushEvery(), file: file, hurry: make(chan struct{}, 1)}, nil
+	w := &Writer{flushEvery: opts.flushEvery(), file: file, hurry: make(chan struct{}, 1)}
+	for i := range w.stripes {
+		w.stripes[i].executions.spare, w.full[i].executions.spare = &w.spare, &w.spare
+	}
+	return w, nil
 }
 
 // Execution records e. What waits to be written of the same execution gives way
@@ -236,13 +243,14 @@ func (w *Writer) flushLocked() {
 	for i := range w.stripes {
 		s := &w.stripes[i]
 		s.mu.Lock()
+		s.recent.next(&s.batch)
 		s.batch, w.full[i] = w.full[i], s.batch
 		w.since[i] = s.since
 		s.mu.Unlock()
 	}
-	writeTablesLocked(w, &w.nothing.execution, func(b *batch) []Execution { return b.executions })
-	writeTablesLocked(w, &w.nothing.connect, func(b *batch) []Connect { return b.connects })
-	writeTablesLocked(w, &w.nothing.device, func(b *batch) []Device { return b.devices })
+	writeTablesLocked(w, &w.nothing.execution, func(b *batch, i int) []Execution { return b.executions.part(i) })
+	writeTablesLocked(w, &w.nothing.connect, func(b *batch, i int) []Connect { return once(b.connects, i) })
+	writeTablesLocked(w, &w.nothing.device, func(b *batch, i int) []Device { return once(b.devices, i) })
 	for i := range w.full {
 		w.writeRowsLocked(w.full[len(w.full)-1-i].rows.buf)
 	}
@@ -266,28 +274,40 @@ func (w *Writer) noteLocked(count int64, waited time.Duration) {
 	w.waited.Store(max(w.waited.Load(), int64(waited)))
 }
 
-// writeTablesLocked writes the records of one kind of all stripes. None is
-// before the first of a table.
-func writeTablesLocked[R any, P tabled[R]](w *Writer, none *R, of func(*batch) []R) {
+// writeTablesLocked writes the records of one kind of all stripes, which come in
+// parts until one has none. None is before the first of a table.
+func writeTablesLocked[R any, P tabled[R]](w *Writer, none *R, of func(b *batch, part int) []R) {
 	before := none
-	t := &w.table
-	t.reset(false)
+	w.table.reset(false)
 	for i := range w.full {
-		records := of(&w.full[i])
-		for j := range records {
-			r := P(&records[j])
-			if t.full(r.text()) {
-				w.blockLocked(r.kind(), t.append)
-				t.reset(false)
-				before = none
+		for part := 0; ; part++ {
+			records := of(&w.full[i], part)
+			if len(records) == 0 {
+				break
 			}
-			addRow[R](t, r, before)
-			before = r
+			before = addRowsLocked[R, P](w, records, before, none)
 		}
 	}
-	if t.n > 0 {
-		w.blockLocked(P(none).kind(), t.append)
+	if w.table.n > 0 {
+		w.blockLocked(P(none).kind(), w.table.append)
 	}
+}
+
+// addRowsLocked adds records to the table, which it writes when it is full, and
+// returns the last of them.
+func addRowsLocked[R any, P tabled[R]](w *Writer, records []R, before, none *R) (last *R) {
+	t := &w.table
+	for i := range records {
+		r := P(&records[i])
+		if t.full(r.text()) {
+			w.blockLocked(r.kind(), t.append)
+			t.reset(false)
+			before = none
+		}
+		addRow[R](t, r, before)
+		before = r
+	}
+	return before
 }
 
 // writeRowsLocked writes records of other kinds as blocks of whole records.

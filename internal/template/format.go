@@ -1,6 +1,9 @@
 package template
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // maxFormatDigits keeps a width or precision below 100.
 const maxFormatDigits = 2
@@ -28,6 +31,29 @@ func (p *parser) format(k kind) (string, error) {
 	}
 	p.pos++
 	return "%" + p.src[start:p.pos], nil
+}
+
+// digitsOf returns the width of a format that pads an integer with zeros and does
+// nothing else, or 0. Most ids have one, and they are made anew so often that
+// package fmt would be most of it.
+func digitsOf(format string) int {
+	width, zeros := strings.CutPrefix(format, "%0")
+	width, plain := strings.CutSuffix(width, "d")
+	n, err := strconv.ParseUint(width, 10, 8) // no sign, which is a flag
+	if !zeros || !plain || err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// appendPadded appends an integer that is not negative with zeros before it.
+func appendPadded(dst []byte, n int64, digits int) []byte {
+	var space [20]byte // the largest has 19
+	text := strconv.AppendInt(space[:0], n, 10)
+	for range digits - len(text) {
+		dst = append(dst, '0')
+	}
+	return append(dst, text...)
 }
 
 func verbsOf(k kind) string {

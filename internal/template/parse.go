@@ -99,6 +99,7 @@ func (p *parser) hole() (part, error) {
 		if hole.format, err = p.format(x.kind); err != nil {
 			return part{}, err
 		}
+		hole.digits = digitsOf(hole.format)
 	}
 	if p.accept('}') {
 		return hole, nil

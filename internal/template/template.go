@@ -21,6 +21,7 @@ type part struct {
 	text   string
 	eval   func(env) value
 	format string // for package fmt; "" prints the value as it is
+	digits int    // of a format that pads an integer with zeros alone, as %05d does; 0: another format
 }
 
 // Parse parses a template that is in no tree. The error is a *SyntaxError.
@@ -39,7 +40,10 @@ func (t *Template) UsesIndex() bool { return t.usesIndex }
 func (t *Template) Eval(v Vars) any { return t.value(v).any() }
 
 // Text returns the template's value as text.
-func (t *Template) Text(v Vars) string { return string(t.AppendText(nil, v)) }
+func (t *Template) Text(v Vars) string {
+	var space [64]byte // most are shorter
+	return string(t.AppendText(space[:0], v))
+}
 
 // AppendText appends the template's value as text to dst.
 func (t *Template) AppendText(dst []byte, v Vars) []byte {
@@ -49,7 +53,11 @@ func (t *Template) AppendText(dst []byte, v Vars) []byte {
 			dst = append(dst, p.text...)
 			continue
 		}
-		dst = p.eval(e).appendFormat(dst, p.format)
+		if x := p.eval(e); p.digits > 0 && x.n >= 0 {
+			dst = appendPadded(dst, x.n, p.digits)
+		} else {
+			dst = x.appendFormat(dst, p.format)
+		}
 	}
 	return dst
 }

@@ -90,6 +90,21 @@ func TestEvalKeepsTheTypeOfALoneExpression(t *testing.T) {
 	check("{pick(true):t}", "true")
 }
 
+// TestFormatsOfIntegersAreThoseOfFmt prints numbers of all lengths in formats
+// of which some do without package fmt.
+func TestFormatsOfIntegersAreThoseOfFmt(t *testing.T) {
+	for _, format := range []string{"d", "0d", "01d", "5d", "05d", "00d", "005d", "019d", "020d", "099d", "-05d", "0-5d", "+05d", "0+5d", "#05d", "05x", "05v"} {
+		exact := parse(t, "{index:"+format+"}")
+		for n := 1; n > 0 && n < math.MaxInt/10; n *= 10 {
+			for _, index := range []int{n - 1, n, n + 7, -n, math.MaxInt, math.MinInt} {
+				if got, want := exact.Text(template.Vars{Index: index}), fmt.Sprintf("%"+format, index); got != want {
+					t.Errorf("%v of index %d = %q, want %q", exact, index, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestParseErrorsHavePlaces(t *testing.T) {
 	check := func(src string, off int, msg string) {
 		t.Helper()
