@@ -67,7 +67,7 @@ func (c *conn) readChunk() error {
 		t, err := c.next()
 		switch {
 		case t != nil:
-			c.crew.dispatch(t)
+			c.crew.workers.dispatch(t)
 		case err != syscall.EAGAIN:
 			if err != nil {
 				return err
