@@ -16,38 +16,37 @@ import (
 // connection, and is joined by Close: a goroutine, or where the network
 // connection tells when there is something to read, a worker at that time.
 type conn struct {
-	driver    *Driver
-	crew      *crew
 	nc        net.Conn
 	in        *mqtt.Reader // the dial's until the CONNACK, then the reader's; nil while there is nothing to read
 	onMessage func(topic string, payload []byte)
-	onLost    func(error)
-	keepAlive tick // 0: no pings
-	every     tick // how long from one look of the wheel to the next
+	crew      *crew
+	held      atomic.Int64  // bytes of messages that are in handlers, and heldFor for each
+	told      atomic.Uint32 // how often there was something to read since somebody reads; 0: nobody does
 
-	reader  sync.WaitGroup
-	closing sync.Once
-	told    atomic.Uint32 // how often there was something to read since somebody reads; 0: nobody does
-	held    atomic.Int64  // bytes of messages that are in handlers, and heldFor for each
-
-	mu      sync.Mutex      // guards the fields below; never held across a write or callback
-	err     error           // why the connection is over; nil: it is not
+	mu      sync.Mutex      // guards the fields up to pending; never held across a write or callback
 	closed  bool            // by Close
 	greeted bool            // the server has accepted
 	watched bool            // the wheel will look: not at those of a large fleet that want nothing
 	busy    bool            // somebody has the right to write, or it is on its way to who waits for it
-	waiting int             // how many wait for the right to write
-	turn    chan struct{}   // hands the right to one of them; closed at the end; nil: nobody waits
+	err     error           // why the connection is over; nil: it is not
 	writing context.Context // of the write that goes on; nil: none
 	since   tick            // when that began
 	sent    tick            // when the last write ended
+	waiting int             // how many wait for the right to write
+	turn    chan struct{}   // hands the right to one of them; closed at the end; nil: nobody waits
 	pinged  tick            // when a ping was sent that was not answered; 0: none
 	lastID  uint16          // of a packet that is acknowledged
 	pending requests
+
+	keepAlive tick // 0: no pings
+	every     tick // how long from one look of the wheel to the next
+	onLost    func(error)
+	reader    sync.WaitGroup
+	closing   sync.Once
 }
 
 func newConn(d *Driver, nc net.Conn, s fleet.Session) *conn {
-	c := &conn{driver: d, crew: d.join(), nc: nc, onMessage: s.OnMessage, onLost: s.OnLost}
+	c := &conn{crew: d.join(), nc: nc, onMessage: s.OnMessage, onLost: s.OnLost}
 	c.in, c.watched = readers.Take((*source)(c), maxPacket), true
 	c.keepAlive = ticks(time.Duration(keepAliveSeconds(s.KeepAlive)) * time.Second)
 	c.every = revolution
@@ -256,7 +255,7 @@ func (c *conn) Close() error {
 			_ = c.end(errClosed)
 		}
 		c.closeReading()
-		c.driver.leave()
+		c.crew.driver.leave()
 	})
 	return nil
 }

@@ -33,27 +33,20 @@ func ticks(d time.Duration) tick { return tick(d / tickLength) }
 // and the workers. close stops both and joins the wheel; see Package lean of
 // workers.
 type crew struct {
+	driver   *Driver
 	now      atomic.Uint32
 	stop     chan struct{} // closed by close
 	wheel    sync.WaitGroup
-	workers  sync.WaitGroup // each ends at close, or with its handler
-	requests sync.Pool      // of the crew, as a channel belongs to one testing/synctest bubble
+	workers  workers
+	requests sync.Pool // of the crew, as a channel belongs to one testing/synctest bubble
 
-	mu      sync.Mutex // guards the fields below; never held across a hand-off or visit
-	slots   [revolution][]*conn
-	next    tick      // spreads connections over the slots
-	idle    []*worker // who was busy last is busy next: its stack is warm
-	spare   int       // how few were idle since the last look
-	stopped bool
+	mu    sync.Mutex // guards the fields below; never held across a visit
+	slots [revolution][]*conn
+	next  tick // spreads connections over the slots
 }
 
-// worker is a goroutine that does tasks one after the other.
-type worker struct {
-	next chan *task // one task, so that who hands it over never waits; nil: the end
-}
-
-func newCrew() *crew {
-	c := &crew{stop: make(chan struct{})}
+func newCrew(d *Driver) *crew {
+	c := &crew{driver: d, stop: make(chan struct{})}
 	c.now.Store(1)
 	c.wheel.Go(c.turn)
 	return c
@@ -64,73 +57,9 @@ func (c *crew) time() tick { return tick(c.now.Load()) }
 
 // close ends the crew: its wheel, and its workers as they are idle.
 func (c *crew) close() {
-	c.mu.Lock()
-	c.stopped = true
-	idle := c.idle
-	c.idle, c.spare = nil, 0
-	c.mu.Unlock()
-	dismiss(idle)
+	c.workers.close()
 	close(c.stop)
 	c.wheel.Wait()
-}
-
-func dismiss(idle []*worker) {
-	for _, w := range idle {
-		w.next <- nil
-	}
-}
-
-// dispatch lets a worker do a task: one that is idle, or a new one. After close
-// nothing is done any more.
-func (c *crew) dispatch(t *task) {
-	c.mu.Lock()
-	if c.stopped {
-		c.mu.Unlock()
-		return
-	}
-	last := len(c.idle) - 1
-	if last < 0 {
-		w := &worker{next: make(chan *task, 1)}
-		c.workers.Go(func() { c.work(w, t) })
-		c.mu.Unlock()
-		return
-	}
-	w := c.idle[last]
-	c.idle = c.idle[:last]
-	c.spare = min(c.spare, last)
-	c.mu.Unlock()
-	w.next <- t
-}
-
-// work does t and what else comes.
-func (c *crew) work(w *worker, t *task) {
-	for t != nil {
-		t.run()
-		if !c.rest(w) {
-			return
-		}
-		t = <-w.next
-	}
-}
-
-// rest makes a worker idle, and reports whether it may be.
-func (c *crew) rest(w *worker) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.stopped {
-		c.idle = append(c.idle, w)
-	}
-	return !c.stopped
-}
-
-// dismissSpare ends the workers that had nothing to do since the last call.
-func (c *crew) dismissSpare() {
-	c.mu.Lock()
-	spare := slices.Clone(c.idle[:c.spare])
-	c.idle = slices.Delete(c.idle, 0, c.spare)
-	c.spare = len(c.idle)
-	c.mu.Unlock()
-	dismiss(spare)
 }
 
 // turn turns the wheel until close.
@@ -146,7 +75,7 @@ func (c *crew) turn() {
 		now := tick(c.now.Add(1))
 		c.visit(now)
 		if now%revolution == 0 {
-			c.dismissSpare()
+			c.workers.dismissSpare()
 		}
 	}
 }
@@ -184,7 +113,7 @@ func (c *crew) visit(now tick) {
 		}
 	}
 	for some := range slices.Chunk(quiet, pingsAtOnce) {
-		c.dispatch(&task{quiet: some, do: doPing})
+		c.workers.dispatch(pinging(some))
 	}
 	clear(conns[len(again):])
 	c.mu.Lock()

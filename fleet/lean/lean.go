@@ -70,7 +70,7 @@ func (d *Driver) join() *crew {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conns == 0 {
-		d.crew = newCrew()
+		d.crew = newCrew(d)
 	}
 	d.conns++
 	return d.crew

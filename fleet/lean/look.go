@@ -29,7 +29,7 @@ func (c *conn) look(now tick) (goesOn, pings bool) {
 	c.mu.Unlock()
 	if fault != nil {
 		_ = c.end(fault)
-		c.crew.dispatch(&task{conn: c, do: doBreak}) // closing TLS may take a while
+		c.crew.workers.dispatch((*breaking)(c)) // closing TLS may take a while
 	}
 	return goesOn, pings
 }

@@ -48,14 +48,8 @@ func (c *conn) startReading() {
 // tell lets a worker read, unless one does, which then looks once more.
 func (c *conn) tell() {
 	if c.told.Add(1) == 1 {
-		c.dispatchRead()
+		c.crew.workers.dispatch((*reading)(c))
 	}
-}
-
-func (c *conn) dispatchRead() {
-	t := takeTask()
-	t.conn, t.do = c, doRead
-	c.crew.dispatch(t)
 }
 
 // closeReading closes the network connection and waits until nobody reads it
@@ -75,13 +69,13 @@ func (c *conn) closeReading() {
 func (c *conn) read() {
 	var err error
 	for err == nil {
-		var t *task
-		if t, err = c.next(); t != nil {
-			c.crew.dispatch(t)
+		var m *message
+		if m, err = c.next(); m != nil {
+			c.crew.workers.dispatch(m)
 		}
 	}
 	if c.readingEnds(err) {
-		c.crew.dispatch(&task{conn: c, do: doLost})
+		c.crew.workers.dispatch((*losing)(c))
 	}
 }
 
@@ -99,37 +93,37 @@ func (c *conn) readingEnds(err error) bool {
 // readOn reads what there is, in the goroutine of a worker. It handles the last
 // message itself once somebody else may read.
 func (c *conn) readOn() {
-	t, err := c.readAll()
+	last, err := c.readAll()
 	if err != nil {
 		lost := c.readingEnds(err)
 		c.reader.Done()
 		if lost {
-			c.crew.dispatch(&task{conn: c, do: doLost})
+			c.crew.workers.dispatch((*losing)(c))
 		}
 	}
-	if t != nil {
-		t.run()
+	if last != nil {
+		last.run()
 	}
 }
 
 // readAll reads until there is nothing to read, and then gives up the right to
 // read, or until the connection is over, and then keeps it. It returns the last
 // message.
-func (c *conn) readAll() (last *task, err error) {
+func (c *conn) readAll() (last *message, err error) {
 	for {
 		seen := c.told.Load()
 		if c.in == nil {
 			c.in = readers.Take((*source)(c), maxPacket)
 		}
 		for err == nil {
-			var t *task
-			if t, err = c.next(); t == nil {
+			var m *message
+			if m, err = c.next(); m == nil {
 				continue
 			}
 			if last != nil {
-				c.crew.dispatch(last)
+				c.crew.workers.dispatch(last)
 			}
-			last = t
+			last = m
 		}
 		if !errors.Is(err, syscall.EAGAIN) {
 			return last, err
@@ -145,7 +139,7 @@ func (c *conn) readAll() (last *task, err error) {
 }
 
 // next reads one packet. It returns the message, if it is one.
-func (c *conn) next() (*task, error) {
+func (c *conn) next() (*message, error) {
 	h, body, err := c.in.Next()
 	if errors.Is(err, mqtt.ErrTooLarge) {
 		return nil, fmt.Errorf("the server sends a packet of more than %d bytes: %w", maxPacket, err)
@@ -169,23 +163,20 @@ func (c *conn) next() (*task, error) {
 	return nil, fmt.Errorf("the server sends a %v, which it must not", h.Type)
 }
 
-func cost(body int) int64 { return int64(body) + heldFor }
-
 // published returns what a worker is to do with a message.
-func (c *conn) published(h mqtt.Header, body []byte) (*task, error) {
-	m, err := mqtt.ParsePublish(h, body)
+func (c *conn) published(h mqtt.Header, body []byte) (*message, error) {
+	p, err := mqtt.ParsePublish(h, body)
 	if err != nil {
 		return nil, err
 	}
-	if m.QoS > 1 {
+	if p.QoS > 1 {
 		return nil, errors.New("the server sends at QoS 2, which was not asked for")
 	}
-	if c.held.Add(cost(len(body))) > maxHeld {
+	if c.held.Add(cost(len(p.Topic)+len(p.Payload))) > maxHeld {
 		return nil, errFlood
 	}
-	t := takeTask()
-	t.conn, t.do, t.id = c, doDeliver, m.ID
-	t.data = append(append(t.data[:0], m.Topic...), m.Payload...)
-	t.topic, t.cost = len(m.Topic), cost(len(body))
-	return t, nil
+	m := messages.Get().(*message)
+	m.conn, m.id, m.topic = c, p.ID, len(p.Topic)
+	m.data = append(append(m.data[:0], p.Topic...), p.Payload...)
+	return m, nil
 }

@@ -8,26 +8,42 @@ import (
 	"muster/internal/mqtt"
 )
 
-// duty is what a task is about.
-type duty uint8
-
-const (
-	doDeliver duty = iota // call the handler of a message, then acknowledge it
-	doRead                // read what there is
-	doPing                // send a PINGREQ on each of some connections
-	doBreak               // close the network connection of one that is over
-	doLost                // tell of a loss
+// The tasks of a connection's workers.
+type (
+	reading  conn    // read what there is
+	pinging  []*conn // send a PINGREQ on each
+	breaking conn    // close the network connection of one that is over
+	losing   conn    // tell of the loss
 )
 
-// task is something that a worker does for a connection.
-type task struct {
+func (r *reading) run() { (*conn)(r).readOn() }
+
+func (p pinging) run() {
+	for _, c := range p {
+		_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells
+	}
+}
+
+var ping = mqtt.AppendPingreq(nil)
+
+func (b *breaking) run() { _ = b.nc.Close() }
+
+// run tells why the connection was lost, unless it was closed meanwhile.
+func (l *losing) run() {
+	l.mu.Lock()
+	closed, err := l.closed, l.err
+	l.mu.Unlock()
+	if !closed {
+		l.onLost(err)
+	}
+}
+
+// message is the task to call the handler of a message, and then to acknowledge it.
+type message struct {
 	conn  *conn
-	do    duty
-	id    uint16 // of a message at QoS 1; 0: none
+	id    uint16 // at QoS 1; 0: none
 	topic int    // length of the topic, with which data begins
-	cost  int64  // what it adds to the connection's held
 	data  []byte // topic and payload
-	quiet []*conn
 }
 
 // keptBytes bounds what buffers are kept for the next message.
@@ -35,69 +51,43 @@ const keptBytes = 64 << 10
 
 // The caches of memory without content that all connections share.
 var (
-	tasks   = sync.Pool{New: func() any { return new(task) }}
-	packets = sync.Pool{New: func() any { return new(packet) }}
+	messages = sync.Pool{New: func() any { return new(message) }}
+	packets  = sync.Pool{New: func() any { return new(packet) }}
 )
 
-func takeTask() *task { return tasks.Get().(*task) }
+func (m *message) run() {
+	m.deliver()
+	if m.id > 0 {
+		m.acknowledge()
+	}
+	m.conn.held.Add(-cost(len(m.data)))
+	m.give()
+}
 
-// give ends a task. What it lent to a handler is no more.
-func (t *task) give() {
-	poison(t.data)
-	t.conn = nil
-	if cap(t.data) <= keptBytes {
-		tasks.Put(t)
+// cost is what a message of so many bytes adds to its connection's held.
+func cost(data int) int64 { return int64(data) + heldFor }
+
+// deliver calls the handler. The topic is a view into the message, since a copy of
+// its own would be the only thing that a message allocates.
+func (m *message) deliver() {
+	if m.conn.onMessage != nil {
+		m.conn.onMessage(unsafe.String(unsafe.SliceData(m.data), m.topic), m.data[m.topic:len(m.data):len(m.data)])
 	}
 }
 
-// run does the task in a worker's goroutine.
-func (t *task) run() {
-	c := t.conn
-	switch t.do {
-	case doDeliver:
-		t.deliver()
-		c.held.Add(-t.cost)
-		t.give()
-	case doRead:
-		t.give()
-		c.readOn()
-	case doPing:
-		for _, c := range t.quiet {
-			_ = c.write(context.Background(), ping) // an error is the connection's end, of which its reader tells
-		}
-	case doBreak:
-		_ = c.nc.Close()
-	case doLost:
-		c.tellLoss()
-	}
-}
-
-var ping = mqtt.AppendPingreq(nil)
-
-// deliver calls the handler. The topic is a view into the task's data, since a
-// copy of its own would be the only thing that a message allocates.
-func (t *task) deliver() {
-	c := t.conn
-	topic := unsafe.String(unsafe.SliceData(t.data), t.topic)
-	if c.onMessage != nil {
-		c.onMessage(topic, t.data[t.topic:len(t.data):len(t.data)])
-	}
-	if t.id == 0 {
-		return
-	}
+func (m *message) acknowledge() {
 	p := takePacket()
 	defer p.give()
-	p.bytes = mqtt.AppendPuback(p.bytes[:0], t.id)
-	_ = c.write(context.Background(), p.bytes) // as with a ping
+	p.bytes = mqtt.AppendPuback(p.bytes[:0], m.id)
+	_ = m.conn.write(context.Background(), p.bytes) // as with a ping
 }
 
-// tellLoss tells why the connection was lost, unless it was closed meanwhile.
-func (c *conn) tellLoss() {
-	c.mu.Lock()
-	closed, err := c.closed, c.err
-	c.mu.Unlock()
-	if !closed {
-		c.onLost(err)
+// give ends a message. What it lent to a handler is no more.
+func (m *message) give() {
+	poison(m.data)
+	m.conn = nil
+	if cap(m.data) <= keptBytes {
+		messages.Put(m)
 	}
 }
 
