@@ -22,12 +22,9 @@ func (b *batch) size() int {
 }
 
 // empty lets go of the records and keeps their memory, unless a burst needed
-// much more of it than the rest of the run will.
+// much more of it than the rest of the run will: devices are told only once.
 func (b *batch) empty() {
-	*b = batch{
-		rows: coder{buf: kept(b.rows.buf, 1)}, devices: kept(b.devices, deviceBytes), connects: kept(b.connects, connectBytes),
-		executions: kept(b.executions, executionBytes),
-	}
+	*b = batch{rows: coder{buf: kept(b.rows.buf, 1)}, connects: kept(b.connects, connectBytes), executions: kept(b.executions, executionBytes)}
 }
 
 func kept[T any](s []T, bytes int) []T {
