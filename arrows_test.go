@@ -105,16 +105,17 @@ var arrows = []forbidden{
 	{"muster/report", "muster/capacity", "a run knows nothing of the search that it is part of"},
 	{"muster/harness", "muster/capacity", "a run knows nothing of the search that it is part of"},
 	{"muster/harness", "muster/cmd", "only the command knows arguments and exit statuses"},
+	{"muster", "html/template", "it finds methods by name, for which the linker keeps all of every package: a quarter of the program"},
+	{"muster", "text/template", "it finds methods by name, for which the linker keeps all of every package: a quarter of the program"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
 	edges := 0
 	for _, p := range packages(t) {
 		for _, imported := range p.Imports {
-			if !under(imported, "muster") {
-				continue
+			if under(imported, "muster") {
+				edges++
 			}
-			edges++
 			for _, a := range arrows {
 				// fleet and fleet/paho are one room, except where a rule names the inner one.
 				if under(p.ImportPath, a.from) && under(imported, a.to) && !under(p.ImportPath, a.to) {

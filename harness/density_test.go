@@ -5,6 +5,7 @@ package harness_test
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -20,6 +21,21 @@ type idleInMemory struct{ heap, goroutines float64 }
 // for most of a minute.
 func idleRun(t *testing.T, devices int) (idle idleInMemory) {
 	t.Helper()
+	watchIdle(t, devices, func() {}, func() {
+		runtime.GC()
+		runtime.GC() // the first only empties the caches
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		idle = idleInMemory{float64(m.HeapAlloc), float64(runtime.NumGoroutine())}
+	})
+	return idle
+}
+
+// watchIdle runs so many devices and calls connecting while they connect and
+// idle when they have waited for their job for most of a minute, each once.
+func watchIdle(t *testing.T, devices int, connecting, idle func()) {
+	t.Helper()
+	early, late := sync.OnceFunc(connecting), sync.OnceFunc(idle)
 	synctest.Test(t, func(t *testing.T) {
 		src := fmt.Sprintf(`
 name: idle
@@ -37,22 +53,19 @@ thresholds: [jobs.lock.succeeded == 100%%]
 		}
 		measured := false
 		observe := func(p harness.Progress) {
-			if measured || p.Stage != harness.Running || p.Elapsed.Seconds() < float64(devices)/1000+50 {
-				return
+			switch {
+			case p.Stage == harness.Connecting:
+				early()
+			case p.Stage == harness.Running && p.Elapsed.Seconds() >= float64(devices)/1000+50:
+				late()
+				measured = true
 			}
-			measured = true
-			runtime.GC()
-			runtime.GC() // the first only empties the caches
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			idle = idleInMemory{float64(m.HeapAlloc), float64(runtime.NumGoroutine())}
 		}
 		got, _, err := run(t.Context(), t, s, harness.Options{Observe: observe})
 		if err != nil || got.Verdict != report.Pass || !measured {
 			t.Errorf("%d devices: verdict %s, error %v, measured %t", devices, got.Verdict, err, measured)
 		}
 	})
-	return idle
 }
 
 // TestIdleDeviceInMemoryIsSmall wants little of the heap for a device more, with
@@ -64,5 +77,27 @@ func TestIdleDeviceInMemoryIsSmall(t *testing.T) {
 	heap, goroutines := (b.heap-a.heap)/(many-few), (b.goroutines-a.goroutines)/(many-few)
 	if heap > 3000 || goroutines > 0.01 {
 		t.Errorf("a device that is idle in memory holds %.0f bytes of heap and %.3f goroutines, want at most 3000 and none", heap, goroutines)
+	}
+}
+
+// TestWhatConnectingLeavesIsGivenBack makes garbage while devices connect, as
+// TLS does, and wants the system to have that memory before the first job.
+func TestWhatConnectingLeavesIsGivenBack(t *testing.T) {
+	const piece, pieces, most = 1 << 20, 256, 64 << 20
+	var kept uint64
+	watchIdle(t, 1000, func() {
+		var held [pieces][]byte
+		for i := range held {
+			held[i] = make([]byte, piece)
+		}
+		runtime.KeepAlive(&held)
+	}, func() {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		kept = m.HeapAlloc + m.HeapIdle - m.HeapReleased
+	})
+	if kept > most {
+		t.Errorf("when the fleet waits the process keeps %d MiB for objects and free ones, want at most %d of the %d that connecting took",
+			kept>>20, most>>20, pieces*piece>>20)
 	}
 }

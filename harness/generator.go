@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -162,6 +161,7 @@ func (g *generator) run(ctx context.Context, frames *wire.Reader, out io.Writer)
 
 // obey does what the run says, and returns why there is no more to obey.
 func (g *generator) obey(frames *wire.Reader) error {
+	var own collector
 	for {
 		kind, payload, err := frames.Next()
 		if err != nil {
@@ -178,7 +178,7 @@ func (g *generator) obey(frames *wire.Reader) error {
 			default: // it has begun
 			}
 		case wire.Collect:
-			runtime.GC()
+			own.collect()
 		case wire.Settle:
 			g.told.frame(wire.Settled, payload)
 		case wire.Stop:

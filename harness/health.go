@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 	"strings"
@@ -44,12 +45,29 @@ func (r *run) recordHealth(h *sample.Health) {
 	r.samples.Write(&account)
 }
 
-// collectorsOf returns what runs the garbage collector where the devices are.
-func collectorsOf(f devices) func() {
+// collector runs the garbage collector of a process while nothing is due there.
+// It belongs to one goroutine.
+type collector struct{ ready bool }
+
+// collect collects. The first time the fleet has just become ready, and what it
+// took to connect is given back to the system: over TLS that is half as much as
+// the fleet itself holds, and the runtime would keep it for the next garbage, of
+// which there will not soon be as much.
+func (c *collector) collect() {
+	if c.ready {
+		runtime.GC()
+		return
+	}
+	c.ready = true
+	debug.FreeOSMemory() // collects, too
+}
+
+// collectorOf returns what collects where the devices are.
+func collectorOf(f devices) func() {
 	if sp, ok := f.(*split); ok {
 		return sp.collect
 	}
-	return runtime.GC
+	return new(collector).collect
 }
 
 // run records once a second until ctx ends, and then once more.

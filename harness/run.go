@@ -222,7 +222,7 @@ func (r *run) connectAndRun(work, outer context.Context, f devices, s *scheduler
 	case <-f.Ready():
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
-		inner.Go(func() error { return collectGarbage(online, s, collectWithin(r.scenario.Devices()), collectorsOf(f)) })
+		inner.Go(func() error { return collectGarbage(online, s, collectWithin(r.scenario.Devices()), collectorOf(f)) })
 		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():

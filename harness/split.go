@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +67,7 @@ type split struct {
 	samples  *recorder
 	oomKills int64 // before the run began
 	parts    []*part
+	own      collector // of this process, which has no devices
 
 	readers sync.WaitGroup
 	failed  chan struct{} // closed when a generator has failed; failure says how
@@ -186,12 +186,12 @@ func (sp *split) close() {
 	sp.readers.Wait()
 }
 
-// collect lets the collectors run: nothing is due.
+// collect lets all processes collect: nothing is due.
 func (sp *split) collect() {
 	for _, p := range sp.parts {
 		_ = tell(p.process.In, wire.Collect, nil) // fails only if it is gone, which its reader tells
 	}
-	runtime.GC()
+	sp.own.collect()
 }
 
 // Stats implements devices: the sum over all generators.

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"html/template"
 	"io"
 	"slices"
 )
@@ -26,15 +25,21 @@ type LivePage struct {
 // Write writes the page. It asks for LiveFile under web/, for the stream of a
 // Feed as events, and posts to stop; all of them beside it.
 func (p *LivePage) Write(w io.Writer) error {
-	t, err := template.ParseFS(web, "web/live.html")
-	if err != nil {
-		return err
+	return fill(w, "live.html", map[string]markup{
+		"stop": text(p.Stop), "scenario": text(p.Scenario), "version": text(p.Version),
+		"note":    transportNote(sentence(TransportNote(p.Transport))),
+		"styles":  each(`<link rel="stylesheet" href="web/`, liveStyles, `">`),
+		"scripts": each(`<script src="web/`, liveScripts, `"></script>`),
+	})
+}
+
+// transportNote shows what there is to know of a transport beforehand; "" is
+// nothing.
+func transportNote(note string) markup {
+	if note == "" {
+		return ""
 	}
-	return t.Execute(w, struct {
-		LivePage
-		Note            string
-		Styles, Scripts []string
-	}{*p, sentence(TransportNote(p.Transport)), liveStyles, liveScripts})
+	return each(`<p class="transport">`, []string{note}, `</p>`)
 }
 
 // LiveFile returns a style or a script that the page of a run asks for, and

@@ -70,6 +70,9 @@ func TestThePageIsWrittenAndCarriesTheSummary(t *testing.T) {
 		if before != nil && !bytes.Equal(before, got) {
 			t.Error("the same folder gives two pages")
 		}
+		if bytes.Contains(got, []byte("{{")) {
+			t.Error("a place of the page is not filled")
+		}
 		before = got
 	}
 	var carried struct{ Summary, Run json.RawMessage }

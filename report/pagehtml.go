@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"io"
 	"strings"
 	"time"
@@ -33,9 +32,22 @@ type pageHead struct {
 	Note                           string // "" if there is nothing to know beforehand
 	Verdict, Class, Mark           string // no verdict if there are several runs
 	Reasons                        []string
+}
 
-	Policy          string
-	Styles, Scripts template.HTML
+// verdict shows the verdict, if there is one.
+func (h *pageHead) verdict() markup {
+	if h.Verdict == "" {
+		return ""
+	}
+	return "\n" + `<p class="verdict ` + text(h.Class) + `"><span aria-hidden="true">` + text(h.Mark) + `</span> ` + text(h.Verdict) + `</p>`
+}
+
+// reasons shows the reasons, if there are some.
+func (h *pageHead) reasons() markup {
+	if len(h.Reasons) == 0 {
+		return ""
+	}
+	return "\n" + `<ul class="reasons">` + each("<li>", h.Reasons, "</li>") + "\n</ul>"
 }
 
 // writePage writes report.html: one file that needs nothing else.
@@ -66,26 +78,25 @@ func (v Verdict) look() (class, mark string) {
 
 // writeHTML writes a page with data that its scripts unpack.
 func writeHTML(w io.Writer, head *pageHead, data any) error {
-	t, err := template.ParseFS(web, "web/page.html")
-	if err != nil {
-		return err
-	}
 	packed, err := pack(data)
 	if err != nil {
 		return err
 	}
 	var policy contentPolicy
-	head.Styles = policy.element("style", webFile("uplot/uPlot.min.css"), webFile("style.css"))
+	styles := policy.element("style", webFile("uplot/uPlot.min.css"), webFile("style.css"))
 	// A script of a type that no browser knows is text, which none runs.
-	head.Scripts = template.HTML("<script type=\"application/octet-stream\" id=\"data\">"+packed+"</script>\n") +
-		template.HTML("<!--\n"+webFile("uplot/LICENSE")+"-->\n") + policy.element("script", webFile("uplot/uPlot.iife.min.js"))
+	scripts := markup(`<script type="application/octet-stream" id="data">`+packed+"</script>\n") +
+		markup("<!--\n"+webFile("uplot/LICENSE")+"-->\n") + policy.element("script", webFile("uplot/uPlot.iife.min.js"))
 	var own []string
 	for _, name := range pageScripts {
 		own = append(own, webFile(name))
 	}
-	head.Scripts += policy.element("script", own...)
-	head.Policy = policy.String()
-	return t.Execute(w, head)
+	scripts += policy.element("script", own...)
+	return fill(w, "page.html", map[string]markup{
+		"policy": text(policy.String()), "styles": styles, "scripts": scripts,
+		"title": text(head.Title), "heading": text(head.Heading), "facts": text(head.Facts), "version": text(head.Version),
+		"verdict": head.verdict(), "note": transportNote(head.Note), "reasons": head.reasons(),
+	})
 }
 
 func webFile(name string) string {
@@ -119,7 +130,7 @@ func pack(data any) (string, error) {
 type contentPolicy struct{ scripts, styles []string }
 
 // element makes an element of texts that the policy then allows.
-func (p *contentPolicy) element(tag string, texts ...string) template.HTML {
+func (p *contentPolicy) element(tag string, texts ...string) markup {
 	text := "\n" + strings.Join(texts, "\n")
 	sum := sha256.Sum256([]byte(text))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -128,7 +139,7 @@ func (p *contentPolicy) element(tag string, texts ...string) template.HTML {
 	} else {
 		p.scripts = append(p.scripts, source)
 	}
-	return template.HTML("<" + tag + ">" + text + "</" + tag + ">\n")
+	return markup("<" + tag + ">" + text + "</" + tag + ">\n")
 }
 
 func (p *contentPolicy) String() string {

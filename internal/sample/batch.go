@@ -24,13 +24,10 @@ func (b *batch) size() int {
 }
 
 // empty lets go of the records and keeps their memory, unless a burst needed
-// much more of it than the rest of the run will.
+// much more of it than the rest of the run will: devices are told only once.
 func (b *batch) empty() {
 	b.executions.empty()
-	*b = batch{
-		rows: coder{buf: kept(b.rows.buf, 1)}, devices: kept(b.devices, deviceBytes), connects: kept(b.connects, connectBytes),
-		executions: b.executions,
-	}
+	*b = batch{rows: coder{buf: kept(b.rows.buf, 1)}, connects: kept(b.connects, connectBytes), executions: b.executions}
 }
 
 func kept[T any](s []T, bytes int) []T {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -382,6 +383,51 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	if err := w.Close(sample.End{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestWritingKeepsLittle records what a run of 100,000 devices does, beside a
+// disk that keeps up, and wants little to be left of it.
+func TestWritingKeepsLittle(t *testing.T) {
+	const devices, most = 100_000, 8 << 20
+	before := heldBytes()
+	synctest.Test(t, func(t *testing.T) {
+		w, err := sample.Create(t.TempDir(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { _ = w.Run(ctx) }) // Close returns the first error
+		for _, record := range []func(i uint32){
+			func(i uint32) { w.Write(&sample.Device{Index: i, ID: "door"}) },
+			func(i uint32) { w.Connect(&sample.Connect{Device: i, Due: 5e9, Ready: 6e9}) },
+			func(i uint32) { w.Execution(&sample.Execution{Device: i, Due: 5e9, Received: 6e9}) },
+		} {
+			for i := range uint32(devices) {
+				if record(i); i%500 == 0 {
+					synctest.Wait() // what is in a hurry is written
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		stop()
+		group.Wait()
+		if held := heldBytes() - before; held > most {
+			t.Errorf("a writer that has written the records of %d devices holds %d KiB, want at most %d", devices, held>>10, most>>10)
+		}
+		if err := w.Close(sample.End{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// heldBytes returns what the heap holds after a collection.
+func heldBytes() int64 {
+	runtime.GC()
+	runtime.GC() // the first only empties the caches
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestReadingDoesNotAllocate(t *testing.T) {

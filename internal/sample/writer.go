@@ -24,8 +24,9 @@ const (
 	// it takes in.
 	maxBlock = 1 << 20
 	// wakeBatch is how much may wait in a stripe before it is written without
-	// delay.
-	wakeBatch = 1 << 20
+	// delay: all that wait of a broadcast to 10,000 devices. Batches keep about
+	// as much memory, and the collector leaves room for twice as much.
+	wakeBatch = 64 << 10
 	// keepBatch is how much memory of one kind a stripe keeps from one write to
 	// the next.
 	keepBatch = 2 << 20
