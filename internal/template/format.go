@@ -48,12 +48,18 @@ func digitsOf(format string) int {
 
 // appendPadded appends an integer that is not negative with zeros before it.
 func appendPadded(dst []byte, n int64, digits int) []byte {
-	var space [20]byte // the largest has 19
-	text := strconv.AppendInt(space[:0], n, 10)
-	for range digits - len(text) {
+	from := len(dst)
+	for range digits {
 		dst = append(dst, '0')
 	}
-	return append(dst, text...)
+	left := n
+	for i := len(dst); left > 0; left /= 10 {
+		if i--; i < from { // it has more digits
+			return strconv.AppendInt(dst[:from], n, 10)
+		}
+		dst[i] = byte('0' + left%10)
+	}
+	return dst
 }
 
 func verbsOf(k kind) string {
