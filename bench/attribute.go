@@ -72,7 +72,7 @@ var whole = []share{
 // inner are what a stack is of whose innermost frame of any of them is theirs.
 var inner = []share{
 	{"codec", []string{
-		"muster/internal/mqtt.", "github.com/eclipse/paho.mqtt.golang/packets.", "muster/iothub.ParseTopic", "muster/iothub.parse",
+		"muster/internal/mqtt.", "github.com/eclipse/paho.mqtt.golang/packets.", "muster/iothub.ParseTopic",
 		"muster/iothub.(*Topic)", "muster/iothub.Method", "muster/iothub.TwinGetTopic",
 	}},
 	{"sockets", []string{"muster/internal/socket."}},
