@@ -104,7 +104,7 @@ type conn struct {
 	pending  *packets   // to be written; nil: none
 	unsent   int        // bytes in pending and in the flusher's hands
 	flushing bool
-	gathers  bool      // the reader will flush, as it is about to answer
+	gathers  bool      // somebody will flush, as it is about to send: the reader, or a request
 	gathered bool      // there is something for it to flush
 	since    time.Time // when the write of the chunk under way began; zero if there is none
 	wanted   bool      // methods or messages wait for room

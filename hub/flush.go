@@ -125,7 +125,8 @@ func (c *conn) gather() {
 	c.gathers = true
 }
 
-// flushGathered writes what the reader has answered: it is awake, where a flusher would have to be woken.
+// flushGathered writes what the reader has answered, or a request has asked for: who calls it is awake, where a flusher would have
+// to be woken. Of several who gather the first to come here writes for all.
 func (c *conn) flushGathered() {
 	c.mu.Lock()
 	flush := c.gathered

@@ -137,6 +137,19 @@ func (h *Hub) invoke(c *call, now time.Time) *iothub.Error {
 	return nil
 }
 
+// invokeAlone is invoke for who waits for this call's result and for nothing else: it writes the request too, where a flusher
+// would have to be woken.
+func (h *Hub) invokeAlone(c *call) *iothub.Error {
+	c.dev.mu.Lock()
+	to := c.dev.conn
+	c.dev.mu.Unlock()
+	if to != nil {
+		to.gather()
+		defer to.flushGathered()
+	}
+	return h.invoke(c, time.Now())
+}
+
 // waitLocked lets the call wait for its device for so long.
 func (c *call) waitLocked(state callState, now time.Time, wait time.Duration) {
 	c.state = state

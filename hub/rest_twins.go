@@ -3,7 +3,6 @@ package hub
 import (
 	"bytes"
 	"encoding/json"
-	"time"
 
 	"muster/iothub"
 )
@@ -110,7 +109,7 @@ func (h *Hub) invokeMethod(r *request) (reply, *iothub.Error) {
 	}
 	answer := make(pendingCall, 1)
 	c := &call{hub: h, dev: d, req: req, sink: answer}
-	if err := h.invoke(c, time.Now()); err != nil {
+	if err := h.invokeAlone(c); err != nil {
 		return reply{}, err
 	}
 	select {

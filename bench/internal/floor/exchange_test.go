@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -149,9 +150,10 @@ func call(t *testing.T, hub *hubtest.Server, id string) {
 	seconds := 60
 	method := iothub.Method{MethodName: floor.Method, Payload: json.RawMessage(floor.Request), ResponseTimeoutInSeconds: &seconds}
 	var body, answer, query, path string
+	var header http.Header
 	client, err := iothub.NewClient(hub.Hub.ConnectionString(), &iothub.ClientOptions{
 		BaseURL: hub.URL(), Transport: transport(func(r *http.Request) (*http.Response, error) {
-			path, query = r.URL.Path, r.URL.RawQuery
+			path, query, header = r.URL.Path, r.URL.RawQuery, r.Header
 			body = drain(t, r.Body)
 			r.Body, _ = r.GetBody()
 			got, err := hub.HTTPClient().Transport.RoundTrip(r)
@@ -169,6 +171,7 @@ func call(t *testing.T, hub *hubtest.Server, id string) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ what, got, want string }{
+		{"header", headerText(header), headerText(floor.CallHeader())},
 		{"path", path, floor.CallPath(id)},
 		{"query", query, floor.CallQuery},
 		{"body", body, floor.CallBody},
@@ -178,6 +181,15 @@ func call(t *testing.T, hub *hubtest.Server, id string) {
 			t.Errorf("the %s of muster's call is %q, of the floor's %q", c.what, c.got, c.want)
 		}
 	}
+}
+
+// headerText writes a header down, of the token no more than that there is one.
+func headerText(h http.Header) string {
+	var b strings.Builder
+	h = h.Clone()
+	h.Set("Authorization", strings.Split(h.Get("Authorization"), "sr=")[0])
+	_ = h.Write(&b) // to memory
+	return b.String()
 }
 
 type transport func(*http.Request) (*http.Response, error)

@@ -1,6 +1,7 @@
 package floor
 
 import (
+	"net/http"
 	"time"
 
 	"muster/iothub"
@@ -21,6 +22,9 @@ var (
 	CallPath = callPath
 	DeviceID = deviceID
 )
+
+// CallHeader is the header of a Caller's requests.
+func CallHeader() http.Header { return NewCaller("", 0, nil).header }
 
 // NewExchangeOf is NewExchange with a token of a device's own.
 func NewExchangeOf(key iothub.Key, expires time.Time) (*Exchange, error) {
