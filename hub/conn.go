@@ -71,7 +71,7 @@ func (e ending) String() string { return endingNames[e] }
 
 // conn is one MQTT connection. Its reader is the only one that reads, that moves deadlines forward and that closes nc;
 // everybody else ends the connection by calling end. The reader is a goroutine of its own (serve, owned by Hub.tasks), or,
-// from CONNECT on if nc tells when there is something to read, whichever of the hub's readers has it. Writers append to pending;
+// if nc tells when there is something to read, whichever of the hub's readers has it: with TLS from CONNECT on. Writers append to pending;
 // whoever flushes it is counted by flushers, for which finish waits.
 type conn struct {
 	hub *Hub
@@ -81,11 +81,12 @@ type conn struct {
 	rd  *mqtt.Reader // nil while nobody reads
 	dev *device      // nil before CONNECT was accepted
 
-	nt     telling       // nc, if it tells; nil: a goroutine waits in its Read
-	trying prompter      // nc, if it is one
-	told   atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
-	next   *conn         // in the readers' queue
-	alarm  deadline      // in place of nc's read deadline, once polled
+	nt       telling       // nc, if it tells; nil: a goroutine waits in its Read
+	trying   prompter      // nc, if it is one
+	isSecure bool          // nc is TLS
+	told     atomic.Uint32 // how often it was woken in this turn; 0: nobody reads
+	next     *conn         // in the readers' queue
+	alarm    deadline      // in place of nc's read deadline, once polled
 
 	started  bool          // something was read
 	credit   int           // how many bytes may still be read before CONNECT is accepted, once started; after it, those of rest
@@ -121,13 +122,24 @@ type writer interface {
 
 func newConn(h *Hub, nc net.Conn) *conn {
 	c := &conn{hub: h, nc: nc, out: nc, heard: time.Now(), patience: connectTimeout}
-	c.in, c.rd = patient{c}, codecs.Take(c, maxPacket)
+	c.in = patient{c}
 	c.told.Store(1) // until it is polled, its reader has it
 	return c
 }
 
+// begin lets the hub's readers read the connection from the beginning.
+func (c *conn) begin() {
+	if err := c.handshake(); err != nil {
+		c.finish(err)
+		return
+	}
+	c.nt.TellRead(c.wake)
+	c.hub.readers.push(c) // for what has come before
+}
+
 // serve reads packets until the connection ends, or until CONNECT if others read it then.
 func (c *conn) serve() {
+	c.rd = codecs.Take(c, maxPacket)
 	err := c.handshake()
 	if err == nil {
 		err = c.read()
@@ -147,12 +159,12 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		stranger := c.dev == nil
+		polled := c.polled()
 		c.heard = time.Now()
 		if err := c.handle(h, body); err != nil {
 			return err
 		}
-		if c.polled() && (stranger || n >= turn) {
+		if c.polled() && (!polled || n >= turn) {
 			return errTurn
 		}
 	}
@@ -307,6 +319,9 @@ func (c *conn) rest(p []byte) (n int) {
 			return 0
 		}
 	case endTakeover, endPeer: // the latter is what a write met
+		if c.dev == nil {
+			return 0
+		}
 		p = p[:min(len(p), c.credit)]
 		defer func() { c.credit -= n }()
 	default:

@@ -31,7 +31,8 @@ func (c *conn) meetConnect(d *device) (done bool, err error) {
 	}
 	if in, nth := fs.meet(m, FaultLatency); in != nil {
 		// The reader waits: nothing else may come before the answer.
-		if sleep(c.hub.ctx, in.DelayOf(m.device, nth)) != nil {
+		c.aside(func() { err = sleep(c.hub.ctx, in.DelayOf(m.device, nth)) })
+		if err != nil {
 			return true, &endError{endClosed, "the hub closes"}
 		}
 		if d.connectedAfter(c.heard) {

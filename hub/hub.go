@@ -185,6 +185,7 @@ func (h *Hub) serveMQTT(l net.Listener) error {
 		c := newConn(h, nc)
 		c.nt, _ = nc.(telling)
 		c.trying, _ = nc.(prompter)
+		_, c.isSecure = nc.(socket.Secure)
 		h.welcome(c)
 	}
 }
@@ -233,6 +234,7 @@ func (a acceptor) Accept() (net.Conn, error) {
 
 // welcome starts the reader of a connection.
 func (h *Hub) welcome(c *conn) {
+	polled := c.polled() // only its reader may ask once there is one
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -242,8 +244,13 @@ func (h *Hub) welcome(c *conn) {
 	h.conns[c] = struct{}{}
 	h.strangers.enter(&c.place, c)
 	h.tasks.Add(1) // until it has finished
-	h.tasks.Go(c.serve)
+	if !polled {
+		h.tasks.Go(c.serve)
+	}
 	h.mu.Unlock()
+	if polled {
+		c.begin()
+	}
 }
 
 // ended is told by a connection's reader that nothing of the connection is left.

@@ -22,7 +22,7 @@ var errTurn = errors.New("others want to be read too")
 // are some.
 const turn = 64
 
-// readers read the connections that tell, from their CONNECT on, so that an idle one holds neither a goroutine nor a buffer.
+// readers read the connections that tell, those of TLS from their CONNECT on, so that an idle one holds neither a goroutine nor a buffer.
 // Who makes one readable puts it into the queue; as many workers as there are processors take them out. A worker whose
 // handler has to wait lets another take its place (without).
 //
@@ -142,8 +142,18 @@ func (c *conn) wake() {
 	}
 }
 
-// polled says whether the connection is read by the hub's readers. Only its reader may ask.
-func (c *conn) polled() bool { return c.nt != nil && c.dev != nil }
+// polled says whether the connection is read by the hub's readers: not while its TLS handshake, which waits, may go on. Only
+// its reader may ask.
+func (c *conn) polled() bool { return c.nt != nil && (c.dev != nil || !c.isSecure) }
+
+// aside lets the reader wait. If it is one of the hub's, another takes its place.
+func (c *conn) aside(wait func()) {
+	if c.polled() {
+		c.hub.readers.without(wait)
+	} else {
+		wait()
+	}
+}
 
 // resume goes on reading, as a worker. A connection that has nothing to read is nobody's then.
 func (c *conn) resume() {

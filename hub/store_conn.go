@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	faultmodel "muster/internal/fault"
+	"muster/iothub"
 )
 
 // maxUnkept bounds the answers of one connection that wait for the store: its reader waits with them then.
@@ -39,17 +40,14 @@ func (c *conn) awaitKept() error {
 	if c.hub.store == nil || c.unkept.Load() < maxUnkept {
 		return nil
 	}
-	if !c.polled() {
-		return c.stored()
-	}
-	var err error
-	c.hub.readers.without(func() { err = c.stored() })
-	return err
+	return c.stored()
 }
 
 // stored lets the reader wait until all that was changed until now is kept.
 func (c *conn) stored() error {
-	if c.hub.store.wait(c.hub.ctx) != nil {
+	var fault *iothub.Error
+	c.aside(func() { fault = c.hub.store.wait(c.hub.ctx) })
+	if fault != nil {
 		return &endError{endClosed, "the store has failed, or the hub closes"}
 	}
 	return nil

@@ -151,7 +151,9 @@ func (c *conn) awaitConnect() error {
 	case wait == 0:
 		return nil
 	}
-	if sleep(c.hub.ctx, wait) != nil {
+	var err error
+	c.aside(func() { err = sleep(c.hub.ctx, wait) })
+	if err != nil {
 		return &endError{endClosed, "the hub closes"}
 	}
 	c.heard = time.Now() // its keep-alive counts from the answer

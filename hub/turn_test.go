@@ -69,7 +69,8 @@ func TestAnswerBehindReadersCounts(t *testing.T) {
 		b.answerMethod("m", "null", 200, `1`)
 		b.write(mqtt.AppendDisconnect(nil))
 		_ = b.conn.Close()
-		newer := reconnect(t, s, "dev1")
+		newer := dialTLS(t, s) // whose CONNECT does not wait for the readers
+		newer.connect(valid(s, "dev1"), true, 60)
 		release()
 		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
 		newer.alive()
@@ -92,6 +93,21 @@ func TestAnswerBeforeCloseCounts(t *testing.T) {
 		release()
 		c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
 		late.refused(t, iothub.CodeGatewayTimeout, 30*time.Second)
+	})
+}
+
+// TestConnectBehindReadersCounts has a CONNECT come in time, and be read only when that is over.
+func TestConnectBehindReadersCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		register(t, s, "dev1")
+		release := hub.HoldReaders(s.Hub)
+		b := dial(t, s)
+		time.Sleep(9 * time.Second)
+		time.AfterFunc(2*time.Second, release)
+		if code := b.connect(valid(s, "dev1"), true, 60); code != mqtt.Accepted {
+			t.Errorf("CONNACK %d, want %d", code, mqtt.Accepted)
+		}
+		b.alive()
 	})
 }
 
