@@ -164,7 +164,7 @@ type Fault struct {
 	Error  string // why it did not begin
 }
 
-// HubStats is the hub's own account of itself, once a second.
+// HubStats is the hub's own account of itself, once a second and around what the jobs do.
 type HubStats struct {
 	At          Moment
 	CPU         time.Duration // user and system time since it started
@@ -174,17 +174,18 @@ type HubStats struct {
 	SlowClosed  int64 // connections closed because they did not read
 }
 
-// Wake is one message that the generator sent to itself.
+// Wake is one of the generator by its poller, as there is one each millisecond.
 type Wake struct {
-	Sent  Moment
-	Delay time.Duration
+	Sent  Moment        // when there was something to read
+	Delay time.Duration // until it had been read
 }
 
-// Health is a generator's account of itself, once a second.
+// Health is a generator's account of itself, once a second and, of the run's own
+// process, around what the jobs do.
 type Health struct {
 	At          Moment
 	Wakes       []Wake        // since the last record
-	TimerLate   time.Duration // the largest lateness of the wake timer since the last record
+	TimerLate   time.Duration // the largest lateness of a timer since the last record
 	CPU         time.Duration // user and system time of this process since it started
 	RSS         int64
 	MaxRSS      int64
