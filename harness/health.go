@@ -1,18 +1,21 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"muster/fleet"
 	"muster/internal/sample"
 	"muster/scheduler"
 )
@@ -30,18 +33,49 @@ type health struct {
 	clock  *sample.Clock
 	record func(*sample.Health) // takes each account, from run
 	asked  chan chan struct{}   // for an account now; what comes over it is closed once there is one
+	hand   func(func())         // has a wake wait as a message to a device does; nil: those wait for the poller alone
 
 	mu    sync.Mutex // guards the fields below
 	wakes []sample.Wake
 	late  time.Duration // the largest lateness of a timer
 }
 
-func newHealth(clock *sample.Clock, record func(*sample.Health)) *health {
-	return &health{clock: clock, record: record, asked: make(chan chan struct{})}
+// newHealth returns the health of a process that simulates a fleet.
+func newHealth(clock *sample.Clock, f *fleet.Config, record func(*sample.Health)) *health {
+	return &health{clock: clock, record: record, asked: make(chan chan struct{}), hand: handOf(f)}
+}
+
+// handing is a driver whose messages wait for workers of its own, behind the
+// poller. Hand has one of them call f as if that were the handler of a message
+// which has just come.
+type handing interface{ Hand(f func()) }
+
+// handOf returns how a fleet's messages wait, nil if its drivers say nothing of that.
+func handOf(f *fleet.Config) func(func()) {
+	if h, ok := f.Driver.(handing); ok {
+		return h.Hand
+	}
+	for _, g := range f.Groups {
+		if h, ok := g.Driver.(handing); ok {
+			return h.Hand
+		}
+	}
+	return nil
 }
 
 // wake takes one of the canary's; it is the emit function of a wakeSource.
 func (h *health) wake(w sample.Wake) {
+	if h.hand == nil {
+		h.woke(w)
+		return
+	}
+	h.hand(func() {
+		w.Delay = time.Duration(h.clock.Now() - w.Sent)
+		h.woke(w)
+	})
+}
+
+func (h *health) woke(w sample.Wake) {
 	h.mu.Lock()
 	h.wakes = append(h.wakes, w)
 	h.mu.Unlock()
@@ -129,6 +163,7 @@ func (h *health) account() {
 	wakes, late := h.wakes, h.late
 	h.wakes, h.late = make([]sample.Wake, 0, len(wakes)), 0
 	h.mu.Unlock()
+	slices.SortFunc(wakes, func(a, b sample.Wake) int { return cmp.Compare(a.Sent, b.Sent) }) // workers are not in line
 	rss, maxRSS := residentBytes()
 	h.record(&sample.Health{
 		At: h.clock.Now(), Wakes: wakes, TimerLate: late,

@@ -200,7 +200,8 @@ func (r *relay) Finished(ticket uint64, at sample.Moment) { r.to.Finished(ticket
 // through an interface of its own, and names the devices in the samples. life
 // ends when the hub cannot answer any more.
 func (r *run) build(life context.Context, observer *relay) (*fleet.Fleet, *scheduler.Scheduler, error) {
-	f, err := fleet.New(r.fleetConfig(observer))
+	r.fleet = r.fleetConfig(observer)
+	f, err := fleet.New(r.fleet)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,10 +4,15 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"muster/fleet"
+	"muster/fleet/lean"
 	"muster/harness"
+	"muster/hub"
 	"muster/internal/sample"
+	"muster/scenarios"
 )
 
 // stall is for how long a test holds its process's reader of wakes.
@@ -66,4 +71,42 @@ func TestWakesOfAStallAreOneAMillisecond(t *testing.T) {
 			}
 		})
 	}
+}
+
+// busyDriver is lean whose workers get to a message after a while only.
+type busyDriver struct{ *lean.Driver }
+
+const busyFor = 40 * time.Millisecond
+
+func (d busyDriver) Hand(f func()) { time.AfterFunc(busyFor, f) }
+
+// What waits for the driver's workers is the generator's delay, not the hub's: so a
+// wake waits for them too.
+func TestAWakeWaitsForTheDriversWorkers(t *testing.T) {
+	const src = `
+name: busy
+seed: 1
+target: {embedded: {}}
+fleet: [{group: doors, devices: 5, methods: {lock: {}}}]
+jobs:
+  - {name: lock, type: scheduleDeviceMethod, cloudToDeviceMethod: {methodName: lock, payload: {}}, queryCondition: "*", startTime: +1s}
+`
+	check := func(driver fleet.Driver, want time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			s, err := scenarios.Parse("busy.yaml", []byte(src), scenarios.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := run(t.Context(), t, s, harness.Options{Driver: driver, DriverName: "busy", StartHub: harness.StartInMemory(func(*hub.Hub, *harness.Hub) {})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wake := got.Generator.Wake; wake == nil || time.Duration(wake.P50) != want || time.Duration(wake.Max) != want {
+				t.Errorf("driver %T: the generator's wake is %+v, want all of %v", driver, wake, want)
+			}
+		})
+	}
+	check(new(lean.Driver), 0)
+	check(busyDriver{new(lean.Driver)}, busyFor)
 }

@@ -90,6 +90,20 @@ func (d *Driver) leave() {
 	}
 }
 
+// Hand has f called as if it were the handler of a message that has just come: so
+// who calls it finds out how long messages wait for a worker. Without connections
+// none does, and f is called at once. It may never be if the last one is closing.
+func (d *Driver) Hand(f func()) {
+	d.mu.Lock()
+	c := d.crew
+	d.mu.Unlock()
+	if c == nil {
+		f()
+		return
+	}
+	c.workers.dispatch(handed(f))
+}
+
 // Dial connects as fleet.Driver says. It returns as soon as ctx ends if dial
 // does.
 func (d *Driver) Dial(ctx context.Context, dial fleet.DialFunc, s fleet.Session) (fleet.Conn, error) {

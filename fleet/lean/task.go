@@ -14,7 +14,10 @@ type (
 	pinging  []*conn // send a PINGREQ on each
 	breaking conn    // close the network connection of one that is over
 	losing   conn    // tell of the loss
+	handed   func()  // call what Hand was given
 )
+
+func (f handed) run() { f() }
 
 func (r *reading) run() { (*conn)(r).readOn() }
 

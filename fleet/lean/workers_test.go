@@ -18,21 +18,22 @@ import (
 
 // crowd is connections of one driver, and the peer of each.
 type crowd struct {
-	conns []fleet.Conn
-	peers []*fleettest.Peer
+	driver *lean.Driver
+	conns  []fleet.Conn
+	peers  []*fleettest.Peer
 }
 
 // openCrowd opens n connections in a bubble whose messages handle gets.
 func openCrowd(t *testing.T, n int, handle func(payload []byte)) *crowd {
 	t.Helper()
-	c := &crowd{make([]fleet.Conn, n), make([]*fleettest.Peer, n)}
-	network, driver := fleettest.NewNetwork(t), new(lean.Driver)
+	c := &crowd{new(lean.Driver), make([]fleet.Conn, n), make([]*fleettest.Peer, n)}
+	network := fleettest.NewNetwork(t)
 	for i := range n {
 		var dialing sync.WaitGroup
 		dialing.Go(func() {
 			s := fleet.Session{ClientID: fmt.Sprintf("dev-%d", i), OnMessage: func(_ string, payload []byte) { handle(payload) }}
 			var err error
-			if c.conns[i], err = driver.Dial(t.Context(), network.Dial, s); err != nil {
+			if c.conns[i], err = c.driver.Dial(t.Context(), network.Dial, s); err != nil {
 				t.Errorf("Dial: %v", err)
 			}
 		})
@@ -187,5 +188,25 @@ func TestWorkersLetOthersRun(t *testing.T) {
 		if n := then.Load(); n > 1_000 || handled.Load() != messages {
 			t.Errorf("a goroutine ran %d messages after it was woken, with %d of %d handled in the end; want at most 1,000, and all", n, handled.Load(), messages)
 		}
+	})
+}
+
+// TestHand has f called at once where there are no connections, and else by a
+// worker, also while a handler blocks.
+func TestHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		called := 0
+		new(lean.Driver).Hand(func() { called++ })
+		if called != 1 {
+			t.Errorf("without connections Hand has called f %d times when it returns, want once", called)
+		}
+		release := make(chan struct{})
+		c := openCrowd(t, 1, func([]byte) { <-release })
+		c.send(1)
+		synctest.Wait()
+		held := make(chan struct{})
+		c.driver.Hand(func() { close(held); <-release })
+		<-held // or the test is stuck: it was called, and Hand has not waited for it
+		close(release)
 	})
 }
