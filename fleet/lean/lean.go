@@ -12,9 +12,9 @@
 //
 // A Driver and its connections are safe for concurrent use. The wheel runs while
 // there is a connection: the first starts it, and the Close of the last stops
-// and joins it. Workers are made as handlers run side by side and end when they
+// and joins it. Workers are made as handlers block side by side and end when they
 // have been idle for some seconds, or with the last connection; one that is in a
-// handler then ends with it.
+// handler then ends with it. Handlers that block hold up no message.
 package lean
 
 import (

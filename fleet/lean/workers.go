@@ -17,10 +17,11 @@ type task interface{ run() }
 // takes the next, so that under load a few workers do all and nobody has to wake
 // one.
 //
-// As long as a task waits, a worker is hunting: one that was called and has not
-// looked into the queue since. Who puts a task in calls one if none hunts, and so
-// does who takes a task out and leaves others. So none waits for one that blocks,
-// and workers that block cost one call each.
+// As long as a task waits, a worker is hunting: one that was called, or has let
+// others run, and has not looked into the queue since. Who puts a task in calls one
+// if none hunts, and so does who takes a task out and leaves others. So no task
+// waits for one that blocks, and one hunts at a time but for those that have let
+// others run.
 type workers struct {
 	group sync.WaitGroup // each ends at close, or with its task
 
