@@ -17,8 +17,9 @@
 //
 // # Concurrency
 //
-// All methods may be called from many goroutines at once. Each connection has one goroutine, which reads, but for those in
-// memory, which a few read as there is something to read; what is to be written is queued, and written by a few for all
+// All methods may be called from many goroutines at once. Connections in memory and sockets, with TLS once
+// CONNECT was accepted, are read by a few goroutines as there is something to read; a WebSocket has one of its own, as has what is
+// neither. Who reads a packet writes its answer; what else is to be written is queued, and written by a few for all
 // connections that write what a connection takes at once; for one that does not take it, or is over TLS or a WebSocket,
 // there is one of its own meanwhile. Nobody ever waits for a device: one that does not read is disconnected, and counted
 // in Stats.SlowClosed, when a write takes 5 seconds, when another message comes
