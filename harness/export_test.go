@@ -37,7 +37,7 @@ func FewFiles(n int) *GeneratorOptions { return &GeneratorOptions{limits: &Limit
 
 // GeneratorsInside returns what starts generators in this process, on a fake
 // clock if there is one, whose devices connect by dial.
-func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) StartGenerator {
+func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.Clock, func(sample.Wake)) error) StartGenerator {
 	return func(ctx context.Context) (*Generator, error) {
 		in, toIn := io.Pipe()
 		fromOut, out := io.Pipe()
@@ -58,8 +58,16 @@ func GeneratorsInside(dial fleet.DialFunc, wakes func(context.Context, *sample.C
 	}
 }
 
+// WakeSource is a canary.
+type WakeSource = wakeSource
+
+// Canaries are the canaries that there are here, by name.
+func Canaries() map[string]WakeSource {
+	return map[string]WakeSource{"connection": loopbackWakes, "pipe": pipeWakes, "run": runWakes(false), "run in memory": runWakes(true)}
+}
+
 // SetWakes replaces the canary.
-func SetWakes(o *Options, wakes func(context.Context, *sample.Clock, func(sample.Wake, time.Duration)) error) {
+func SetWakes(o *Options, wakes func(context.Context, *sample.Clock, func(sample.Wake)) error) {
 	o.wakes = wakes
 }
 

@@ -25,7 +25,7 @@ type GeneratorOptions struct {
 
 	clock  func(sample.Epoch) (*sample.Clock, error) // default sample.ClockAt
 	dial   fleet.DialFunc                            // default: what the run says
-	wakes  wakeSource                                // default loopbackWakes
+	wakes  wakeSource                                // default runWakes
 	limits *Limits                                   // default those of this process
 }
 
@@ -41,7 +41,7 @@ func (o *GeneratorOptions) resolved() GeneratorOptions {
 		r.clock = sample.ClockAt
 	}
 	if r.wakes == nil {
-		r.wakes = loopbackWakes
+		r.wakes = runWakes(false)
 	}
 	if r.limits == nil {
 		limits := HostLimits()

@@ -81,8 +81,7 @@ type Options struct {
 	read func() hostReading
 
 	// wakes is the canary that shows whether the generator was saturated.
-	// Default a connection of this process to itself, or a pipe if the hub is
-	// in memory.
+	// Default runWakes.
 	wakes wakeSource
 }
 
@@ -109,10 +108,7 @@ func (o *Options) resolved(s *scenarios.Scenario, start time.Time) Options {
 		r.Observe = func(Progress) {}
 	}
 	if r.wakes == nil {
-		r.wakes = loopbackWakes
-		if memory {
-			r.wakes = pipeWakes
-		}
+		r.wakes = runWakes(memory)
 	}
 	if r.read == nil {
 		r.read = newHostFiles().read

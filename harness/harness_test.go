@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // steady is a generator that keeps up: on the fake clock the machine's own
 // load must not show.
-func steady(ctx context.Context, clock *sample.Clock, emit func(sample.Wake, time.Duration)) error {
+func steady(ctx context.Context, clock *sample.Clock, emit func(sample.Wake)) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -38,7 +38,7 @@ func steady(ctx context.Context, clock *sample.Clock, emit func(sample.Wake, tim
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			emit(sample.Wake{Sent: clock.Now(), Delay: 50 * time.Microsecond}, 0)
+			emit(sample.Wake{Sent: clock.Now(), Delay: 50 * time.Microsecond})
 		}
 	}
 }

@@ -17,8 +17,13 @@ import (
 	"muster/scheduler"
 )
 
-// healthEvery is how often the generator and the hub give account of themselves.
-const healthEvery = time.Second
+const (
+	// healthEvery is how often the generator and the hub give account of themselves
+	// at least.
+	healthEvery = time.Second
+	// timerEvery is how often the lateness of timers is looked at.
+	timerEvery = 10 * time.Millisecond
+)
 
 // health records how the generator itself fares.
 type health struct {
@@ -27,14 +32,13 @@ type health struct {
 
 	mu    sync.Mutex // guards the fields below
 	wakes []sample.Wake
-	late  time.Duration
+	late  time.Duration // the largest lateness of a timer
 }
 
-// wake takes one canary message; it is the emit function of a WakeSource.
-func (h *health) wake(w sample.Wake, late time.Duration) {
+// wake takes one of the canary's; it is the emit function of a wakeSource.
+func (h *health) wake(w sample.Wake) {
 	h.mu.Lock()
 	h.wakes = append(h.wakes, w)
-	h.late = max(h.late, late)
 	h.mu.Unlock()
 }
 
@@ -70,19 +74,37 @@ func collectorOf(f devices) func() {
 	return new(collector).collect
 }
 
-// run records once a second until ctx ends, and then once more.
+// run records once a second until ctx ends, and then once more. Meanwhile it
+// looks how late timers are, by one of its own. A timer whose time passes while
+// an account is made is none of them.
 func (h *health) run(ctx context.Context) error {
-	tick := time.NewTicker(healthEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(timerEvery)
+	defer timer.Stop()
+	due := h.clock.Now().Add(timerEvery)
+	second := h.clock.Now().Add(healthEvery)
 	for {
 		select {
 		case <-ctx.Done():
 			h.account()
 			return nil
-		case <-tick.C:
-			h.account()
+		case <-timer.C:
 		}
+		now := h.clock.Now()
+		h.isLate(time.Duration(now - due))
+		if now >= second {
+			h.account()
+			second = max(second.Add(healthEvery), now)
+			now = h.clock.Now()
+		}
+		due = now.Add(timerEvery)
+		timer.Reset(timerEvery)
 	}
+}
+
+func (h *health) isLate(by time.Duration) {
+	h.mu.Lock()
+	h.late = max(h.late, by)
+	h.mu.Unlock()
 }
 
 func (h *health) account() {

@@ -107,7 +107,7 @@ func (h *hostState) probe(ctx context.Context, s *scenarios.Scenario) {
 	}
 	clock := sample.NewClock()
 	var delays []time.Duration
-	h.wakeFault = wakes(ctx, clock, func(w sample.Wake, _ time.Duration) { delays = append(delays, w.Delay) })
+	h.wakeFault = wakes(ctx, clock, func(w sample.Wake) { delays = append(delays, w.Delay) })
 	h.clockStep = clock.Step()
 	if len(delays) > 0 {
 		slices.Sort(delays)

@@ -420,7 +420,7 @@ func TestALongRunRenewsItsTokens(t *testing.T) {
 		s.provisions(t, sc, provision.Summary{Devices: 40, Created: 40}, nil)
 		o := harness.Options{FleetSecret: fleetSecret, Out: filepath.Join(t.TempDir(), "out")}
 		harness.SetNetwork(&o, s.network)
-		harness.SetWakes(&o, func(ctx context.Context, _ *sample.Clock, _ func(sample.Wake, time.Duration)) error {
+		harness.SetWakes(&o, func(ctx context.Context, _ *sample.Clock, _ func(sample.Wake)) error {
 			<-ctx.Done() // ten million wakes would show nothing here
 			return nil
 		})

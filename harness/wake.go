@@ -16,18 +16,18 @@ import (
 	"muster/internal/sample"
 )
 
-// wakeSource sends messages to itself until ctx ends and emits how long each
-// one waited, in order, from one goroutine at a time.
-type wakeSource func(ctx context.Context, clock *sample.Clock, emit func(wake sample.Wake, timerLate time.Duration)) error
+// wakeSource has itself woken until ctx ends and emits how long each wake waited,
+// in order, from one goroutine at a time.
+type wakeSource func(ctx context.Context, clock *sample.Clock, emit func(sample.Wake)) error
 
-// wakeEvery is how often the canary sends. On a saturated machine requests
+// wakeEvery is how often the canary is woken. On a saturated machine requests
 // wait tens of milliseconds unread while timers look healthy, so it goes
 // through the poller that also wakes the devices.
 const wakeEvery = time.Millisecond
 
 // loopbackWakes sends over a TCP connection of this process to itself, as
 // devices on loopback do.
-func loopbackWakes(ctx context.Context, clock *sample.Clock, emit func(sample.Wake, time.Duration)) error {
+func loopbackWakes(ctx context.Context, clock *sample.Clock, emit func(sample.Wake)) error {
 	in, out, err := loopbackPair(ctx)
 	if err != nil {
 		return fmt.Errorf("open the wake canary's connection: %w", err)
@@ -37,7 +37,7 @@ func loopbackWakes(ctx context.Context, clock *sample.Clock, emit func(sample.Wa
 
 // pipeWakes sends over a pipe of the operating system: for runs that open no
 // socket. The same poller serves it.
-func pipeWakes(ctx context.Context, clock *sample.Clock, emit func(sample.Wake, time.Duration)) error {
+func pipeWakes(ctx context.Context, clock *sample.Clock, emit func(sample.Wake)) error {
 	in, out, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("open the wake canary's pipe: %w", err)
@@ -63,12 +63,12 @@ func loopbackPair(ctx context.Context) (in, out net.Conn, err error) {
 	return in, out, nil
 }
 
-// message is a wake on the wire: when it was sent, and how late its timer was.
-const messageSize = 16
+// messageSize is of a wake on the wire: when it was sent.
+const messageSize = 8
 
 // canary owns in and out. Its two goroutines end when ctx does: closing both
 // ends them wherever they wait.
-func canary(ctx context.Context, clock *sample.Clock, in io.ReadCloser, out io.WriteCloser, emit func(sample.Wake, time.Duration)) error {
+func canary(ctx context.Context, clock *sample.Clock, in io.ReadCloser, out io.WriteCloser, emit func(sample.Wake)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var once sync.Once
 	closeBoth := func() {
@@ -113,7 +113,6 @@ func sendWakes(ctx context.Context, clock *sample.Clock, out io.Writer) error {
 				sent = now
 			}
 			buf = binary.LittleEndian.AppendUint64(buf, uint64(sent))
-			buf = binary.LittleEndian.AppendUint64(buf, uint64(now-due))
 		}
 		if _, err := out.Write(buf); err != nil {
 			return fmt.Errorf("send a wake: %w", err)
@@ -122,7 +121,7 @@ func sendWakes(ctx context.Context, clock *sample.Clock, out io.Writer) error {
 	}
 }
 
-func readWakes(ctx context.Context, clock *sample.Clock, in io.Reader, emit func(sample.Wake, time.Duration)) error {
+func readWakes(ctx context.Context, clock *sample.Clock, in io.Reader, emit func(sample.Wake)) error {
 	buf := make([]byte, 64*messageSize)
 	have := 0
 	for {
@@ -138,8 +137,7 @@ func readWakes(ctx context.Context, clock *sample.Clock, in io.Reader, emit func
 		whole := buf[:have-have%messageSize]
 		for m := range len(whole) / messageSize {
 			sent := sample.Moment(binary.LittleEndian.Uint64(whole[m*messageSize:]))
-			late := time.Duration(binary.LittleEndian.Uint64(whole[m*messageSize+8:]))
-			emit(sample.Wake{Sent: sent, Delay: time.Duration(now - sent)}, late)
+			emit(sample.Wake{Sent: sent, Delay: time.Duration(now - sent)})
 		}
 		have = copy(buf, buf[len(whole):have])
 	}

@@ -157,8 +157,8 @@ type Threshold struct {
 type Generator struct {
 	Valid      bool     `json:"valid"`
 	Reasons    []string `json:"reasons"`
-	Wake       *Stats   `json:"wake,omitempty"` // how long a message to itself waited
-	Lag        *Stats   `json:"lag,omitempty"`  // the largest lateness of its timer in each second
+	Wake       *Stats   `json:"wake,omitempty"` // how long the poller let it wait, each millisecond
+	Lag        *Stats   `json:"lag,omitempty"`  // the largest lateness of a timer in each second
 	CPUSeconds float64  `json:"cpuSeconds"`
 	MaxRSS     int64    `json:"maxRSSBytes"`
 	GCPauseP99 Millis   `json:"gcPauseP99"`

@@ -174,17 +174,17 @@ type HubStats struct {
 	SlowClosed  int64 // connections closed because they did not read
 }
 
-// Wake is one message that the generator sent to itself.
+// Wake is one of the generator by its poller, as there is one each millisecond.
 type Wake struct {
-	Sent  Moment
-	Delay time.Duration
+	Sent  Moment        // when there was something to read
+	Delay time.Duration // until it had been read
 }
 
 // Health is a generator's account of itself, once a second.
 type Health struct {
 	At          Moment
 	Wakes       []Wake        // since the last record
-	TimerLate   time.Duration // the largest lateness of the wake timer since the last record
+	TimerLate   time.Duration // the largest lateness of a timer since the last record
 	CPU         time.Duration // user and system time of this process since it started
 	RSS         int64
 	MaxRSS      int64
