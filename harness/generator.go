@@ -201,7 +201,7 @@ func (g *generator) simulate(ctx context.Context) error {
 	outer, outerCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	outerCtx, stop := context.WithCancel(outerCtx)
 	defer stop()
-	watch := &health{clock: g.clock, record: func(h *sample.Health) { g.told.frame(wire.Health, wire.AppendHealth(nil, h)) }}
+	watch := newHealth(g.clock, func(h *sample.Health) { g.told.frame(wire.Health, wire.AppendHealth(nil, h)) })
 	outer.Go(func() error { return watch.run(outerCtx) })
 	outer.Go(func() error { return g.opts.wakes(outerCtx, g.clock, watch.wake) })
 	outer.Go(func() error { return g.account(outerCtx) })

@@ -29,10 +29,15 @@ const (
 type health struct {
 	clock  *sample.Clock
 	record func(*sample.Health) // takes each account, from run
+	asked  chan chan struct{}   // for an account now; what comes over it is closed once there is one
 
 	mu    sync.Mutex // guards the fields below
 	wakes []sample.Wake
 	late  time.Duration // the largest lateness of a timer
+}
+
+func newHealth(clock *sample.Clock, record func(*sample.Health)) *health {
+	return &health{clock: clock, record: record, asked: make(chan chan struct{})}
 }
 
 // wake takes one of the canary's; it is the emit function of a wakeSource.
@@ -74,9 +79,19 @@ func collectorOf(f devices) func() {
 	return new(collector).collect
 }
 
-// run records once a second until ctx ends, and then once more. Meanwhile it
-// looks how late timers are, by one of its own. A timer whose time passes while
-// an account is made is none of them.
+// now has an account recorded, unless run's ctx ends.
+func (h *health) now(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case <-ctx.Done():
+	case h.asked <- done:
+		<-done
+	}
+}
+
+// run records once a second, and when it is asked to, until ctx ends, and then
+// once more. Meanwhile it looks how late timers are, by one of its own that does
+// not go on while an account is made.
 func (h *health) run(ctx context.Context) error {
 	timer := time.NewTimer(timerEvery)
 	defer timer.Stop()
@@ -87,16 +102,18 @@ func (h *health) run(ctx context.Context) error {
 		case <-ctx.Done():
 			h.account()
 			return nil
-		case <-timer.C:
-		}
-		now := h.clock.Now()
-		h.isLate(time.Duration(now - due))
-		if now >= second {
+		case done := <-h.asked:
 			h.account()
-			second = max(second.Add(healthEvery), now)
-			now = h.clock.Now()
+			close(done)
+		case <-timer.C:
+			now := h.clock.Now()
+			h.isLate(time.Duration(now - due))
+			if now >= second {
+				h.account()
+				second = max(second.Add(healthEvery), now)
+			}
 		}
-		due = now.Add(timerEvery)
+		due = h.clock.Now().Add(timerEvery)
 		timer.Reset(timerEvery)
 	}
 }
@@ -122,7 +139,7 @@ func (h *health) account() {
 }
 
 const (
-	collectEvery = 100 * time.Millisecond // between two looks at whether nothing is due
+	tendEvery = 100 * time.Millisecond // between two looks at whether nothing is due
 	// A collection beside so many devices takes about collectFor for each on two
 	// cores, hub included, and at least leastCollect. It stops nothing, but it
 	// takes the processor from who is measured.
@@ -135,20 +152,27 @@ func collectWithin(devices int) time.Duration {
 	return max(leastCollect, time.Duration(devices)*collectFor)
 }
 
-// collectGarbage has the collector run while nothing is due: when the fleet is
+// tend has the collector run while nothing is due: when the fleet is
 // ready and after each repetition. Left to itself it would start in the middle
 // of a broadcast, and what devices allocate between two collections would add
-// to the process's memory.
-func collectGarbage(ctx context.Context, s *scheduler.Scheduler, within time.Duration, collect func()) error {
-	tick := time.NewTicker(collectEvery)
+// to the process's memory. And just before something is due it has an account
+// made, so that what the wait used is told apart from what the job does.
+func tend(ctx context.Context, s *scheduler.Scheduler, within time.Duration, collect, account func()) error {
+	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
-	for collected := false; ; {
+	for collected, accounted := false, false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		switch quiet := s.Quiet(); {
+		quiet := s.Quiet()
+		soon := quiet <= 2*tendEvery
+		if soon && !accounted {
+			account()
+		}
+		accounted = soon
+		switch {
 		case quiet == 0:
 			collected = false // a repetition goes on: there will be garbage again
 		case quiet >= within && !collected:

@@ -75,6 +75,12 @@ func (r *run) accountHub(ctx context.Context) error {
 	}
 }
 
+// account records the accounts of this process and of the hub now.
+func (r *run) account(ctx context.Context) {
+	r.health.now(ctx)
+	r.noteHub(ctx)
+}
+
 // noteHub records the hub's account now, if the hub gives one.
 func (r *run) noteHub(ctx context.Context) {
 	if r.remote != nil {

@@ -76,6 +76,7 @@ type run struct {
 	header   *report.Run
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
 	hub      *Hub
+	health   *health // from when devices are registered
 	client   *iothub.Client
 	sources  sources
 	bounds   []Bound
@@ -180,9 +181,9 @@ func (r *run) measure(ctx context.Context) (err error) {
 	if err := r.register(work, f); err != nil {
 		return err
 	}
-	watch := &health{clock: r.clock, record: r.recordHealth}
-	outer.Go(func() error { return watch.run(outerCtx) })
-	outer.Go(func() error { return r.opts.wakes(outerCtx, r.clock, watch.wake) })
+	r.health = newHealth(r.clock, r.recordHealth)
+	outer.Go(func() error { return r.health.run(outerCtx) })
+	outer.Go(func() error { return r.opts.wakes(outerCtx, r.clock, r.health.wake) })
 	outer.Go(func() error { return r.accountHub(outerCtx) })
 	return r.connectAndRun(work, outerCtx, devices, s)
 }
@@ -222,7 +223,9 @@ func (r *run) connectAndRun(work, outer context.Context, f devices, s *scheduler
 	case <-f.Ready():
 		r.enter(Running)
 		stop := context.AfterFunc(work, func() { r.enter(Draining) })
-		inner.Go(func() error { return collectGarbage(online, s, collectWithin(r.scenario.Devices()), collectorOf(f)) })
+		inner.Go(func() error {
+			return tend(online, s, collectWithin(r.scenario.Devices()), collectorOf(f), func() { r.account(online) })
+		})
 		err = r.runJobs(work, outer, s, faults)
 		stop()
 	case <-work.Done():
@@ -234,7 +237,7 @@ func (r *run) connectAndRun(work, outer context.Context, f devices, s *scheduler
 	}
 	if outer.Err() == nil {
 		faults.finish(outer)
-		r.noteHub(outer) // its last account with the fleet connected
+		r.account(outer) // the last ones with the fleet connected
 	}
 	r.enter(Closing)
 	stopDevices()

@@ -84,10 +84,14 @@ type watch struct {
 	thrash bool
 }
 
-// account takes the hub's account of itself, once a second.
+// account takes the hub's account of itself, once a second: those that come
+// between say nothing that the next does not.
 func (w *watch) account(now hubReading) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.hub.at > 0 && now.at-w.hub.at < healthEvery/2 {
+		return
+	}
 	// A hub tries again after a second at most, so that one account in between
 	// may find nothing new.
 	switch grown := now.unaccepted > w.hub.unaccepted && w.hub.at > 0; {

@@ -53,11 +53,28 @@ func (d *detail) addHealth(r *sample.Health) {
 		slices.Sort(delays)
 		p.wakeP99, p.wakeMax = delays[(n*99+99)/100-1], delays[n-1]
 	}
+	if n := len(d.health); n > 0 && isSoon(d.health[n-1].at, p.at) {
+		before := &d.health[n-1]
+		p.wakeP99, p.wakeMax, p.late = max(p.wakeP99, before.wakeP99), max(p.wakeMax, before.wakeMax), max(p.late, before.late)
+		*before = p
+		return
+	}
 	d.health = append(d.health, p)
 }
 
 func (d *detail) addHub(r *sample.HubStats) {
-	d.hub = append(d.hub, hubPoint{at: r.At, cpu: r.CPU, rss: r.RSS, connections: r.Connections})
+	p := hubPoint{at: r.At, cpu: r.CPU, rss: r.RSS, connections: r.Connections}
+	if n := len(d.hub); n > 0 && isSoon(d.hub[n-1].at, p.at) {
+		d.hub[n-1] = p
+		return
+	}
+	d.hub = append(d.hub, p)
+}
+
+// isSoon reports whether an account comes so soon after another that both are
+// one point: they are made about once a second, and some between.
+func isSoon(before, at sample.Moment) bool {
+	return time.Duration(at-before) < shortestAccount
 }
 
 // jobDetail is the same of one job.

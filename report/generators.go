@@ -37,6 +37,8 @@ func whose(number, children int) string {
 // generatorBook is one process that generated the load.
 type generatorBook struct {
 	wake, lag   series
+	late        time.Duration // the largest lateness of a timer since lateFrom
+	lateFrom    sample.Moment
 	last        sample.Health // without its wakes
 	maxRSS      int64
 	descriptors int64
@@ -46,13 +48,22 @@ func (g *generatorBook) add(r *sample.Health) {
 	for _, w := range r.Wakes {
 		g.wake.record(w.Delay)
 	}
-	g.lag.record(r.TimerLate)
+	g.late = max(g.late, r.TimerLate)
+	if since, ok := r.At.Since(g.lateFrom); !ok || since >= shortestAccount {
+		g.recordLate(r.At)
+	}
 	g.maxRSS = max(g.maxRSS, r.MaxRSS)
 	g.descriptors = max(g.descriptors, r.Descriptors)
 	if r.At >= g.last.At {
 		g.last = *r
 		g.last.Wakes = nil
 	}
+}
+
+// recordLate records the largest lateness of about a second.
+func (g *generatorBook) recordLate(to sample.Moment) {
+	g.lag.record(g.late)
+	g.late, g.lateFrom = 0, to
 }
 
 func (b *book) addHealth(r *sample.Health) {
@@ -79,6 +90,9 @@ func (b *book) generator() Generator {
 	g := Generator{Reasons: []string{}, ClockStep: Millis(b.clockStep)}
 	for i := range b.generators {
 		of := &b.generators[i]
+		if of.late > 0 { // since the last account but some
+			of.recordLate(of.last.At)
+		}
 		wake := of.wake.stats()
 		g.Wake, g.Lag = worseOf(g.Wake, wake), worseOf(g.Lag, of.lag.stats())
 		g.CPUSeconds += seconds(of.last.CPU)

@@ -164,7 +164,7 @@ type Fault struct {
 	Error  string // why it did not begin
 }
 
-// HubStats is the hub's own account of itself, once a second.
+// HubStats is the hub's own account of itself, once a second and around what the jobs do.
 type HubStats struct {
 	At          Moment
 	CPU         time.Duration // user and system time since it started
@@ -180,7 +180,8 @@ type Wake struct {
 	Delay time.Duration // until it had been read
 }
 
-// Health is a generator's account of itself, once a second.
+// Health is a generator's account of itself, once a second and, of the run's own
+// process, around what the jobs do.
 type Health struct {
 	At          Moment
 	Wakes       []Wake        // since the last record
