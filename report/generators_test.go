@@ -2,6 +2,8 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +121,38 @@ func TestThePeakOfGeneratorsIsOfEachOnesOwnSeconds(t *testing.T) {
 	if got, want := f.build(t).Summary.Generator.PeakCPU, (1+0.25)/2; got != want {
 		t.Errorf("peak of %v of all processors, want %v", got, want)
 	}
+}
+
+// Accounts are made once a second, and some between: what is said of seconds is
+// the same with them, and nothing that they say is lost.
+func TestAccountsBetweenTheSecondsMakeNoSecondsOfTheirOwn(t *testing.T) {
+	check := func(what string, lags int64, latest time.Duration, points int, at ...sample.Moment) {
+		t.Helper()
+		f := small()
+		for _, m := range at {
+			f.add(&sample.Health{At: m, TimerLate: 30 * time.Millisecond, CPU: time.Duration(m) / 4}, &sample.HubStats{At: m, CPU: time.Duration(m) / 4})
+		}
+		r := f.build(t)
+		if lag := r.Summary.Generator.Lag; lag.Count != lags || time.Duration(lag.Max) != latest {
+			t.Errorf("%s: lag of %d seconds, %v at most, want %d and %v", what, lag.Count, time.Duration(lag.Max), lags, latest)
+		}
+		var data struct {
+			Health struct {
+				At   []float64
+				Late []int64
+			}
+		}
+		if err := json.Unmarshal(unpack(t, page(t, r)), &data); err != nil {
+			t.Fatal(err)
+		}
+		if h := data.Health; len(h.At) != points || slices.Max(h.Late) != latest.Microseconds() {
+			t.Errorf("%s: %d points, late by at most %d µs, want %d and %v", what, len(h.At), slices.Max(h.Late), points, latest)
+		}
+	}
+	check("no other", 3, 100*time.Microsecond, 3)
+	check("one between", 4, 30*time.Millisecond, 4, 3*s+300*ms, 4*s)
+	check("some between", 4, 30*time.Millisecond, 4, 3*s+100*ms, 3*s+200*ms, 4*s)
+	check("the last one", 4, 30*time.Millisecond, 3, 3*s+ms)
 }
 
 func TestAnAccountOfAGeneratorThatTheRunDoesNotHaveIsLeftOut(t *testing.T) {
