@@ -148,7 +148,12 @@ func (s *Scheduler) sideEnded(w *window, device uint32, sl *slot) {
 		}
 		return
 	}
-	w.done.Add(1)
+	if w.done.Add(1) == w.targeted.Load() {
+		select {
+		case w.answered <- struct{}{}:
+		default: // it does already: not all were counted in
+		}
+	}
 	outcome := sample.Failed
 	if w.kind == Desired || success(sl.status.Load()) {
 		outcome = sample.Succeeded

@@ -11,7 +11,10 @@ import (
 
 const (
 	pollMin = 250 * time.Millisecond // between two looks at a job's status
-	pollMax = time.Second            // the default of Options.PollTime
+	// pollSoon is the same once all devices have answered, if the hub is on this
+	// host: it books the last answers at that moment.
+	pollSoon = 5 * time.Millisecond
+	pollMax  = time.Second // the default of Options.PollTime
 
 	cancelWait = 2 * time.Second // what a cancellation may take of the drain
 )
@@ -23,6 +26,7 @@ type hubJob struct {
 	created sample.Moment
 	noted   sample.Moment // when the last JobState was written
 	failing sample.Moment // since when the service has failed; zero if it does not
+	soon    time.Duration // until the next look, if that is sooner than its interval; 0: all devices have not answered
 	read    bool          // its rows were read whole, at least once
 }
 
@@ -118,6 +122,10 @@ func (h *hubJob) create(life *lifetime) error {
 // job that is not running yet, and gives up one that does not end in time.
 func (h *hubJob) follow(life *lifetime) error {
 	stop := life.stop.Done()
+	var answered <-chan struct{}
+	if h.s.opts.HubClock {
+		answered = h.w.answered
+	}
 	h.r.enter(stageRunning)
 	for wait := time.Duration(0); ; wait = h.interval() {
 		select {
@@ -126,6 +134,9 @@ func (h *hubJob) follow(life *lifetime) error {
 			h.cancel(life)
 		case <-life.follow.Done():
 			return errStopped
+		case <-answered:
+			h.soon = pollSoon
+			continue
 		case <-time.After(wait):
 		}
 		if err := h.poll(life); err != nil {
@@ -141,10 +152,17 @@ func (h *hubJob) follow(life *lifetime) error {
 }
 
 // interval returns how long to wait until the next look: longer the longer the
-// job has run, as a hub's job operations are few.
+// job has run, as a hub's job operations are few. After all devices have answered
+// it begins anew.
 func (h *hubJob) interval() time.Duration {
 	ran := time.Duration(h.s.opts.Clock.Now() - max(h.w.due, h.created))
-	return min(max(ran/10, pollMin), h.s.opts.PollTime)
+	wait := min(max(ran/10, pollMin), h.s.opts.PollTime)
+	if h.soon == 0 || h.soon > wait {
+		return wait
+	}
+	soon := h.soon
+	h.soon *= 2
+	return soon
 }
 
 // overdue reports whether the hub should have ended the job a while ago. The

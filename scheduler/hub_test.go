@@ -64,6 +64,34 @@ func TestHubJobFromPutToLedger(t *testing.T) {
 	})
 }
 
+// A job's end is seen soon after the last device has answered, if the hub is
+// near, and a hub that then takes its time is not asked without end.
+func TestTheEndOfAJobIsLookedForWhenAllHaveAnswered(t *testing.T) {
+	check := func(what string, near bool, stuck bool, most time.Duration, polls int) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 3, scheduler.Options{HubClock: near}, method(func(j *scheduler.Job) { j.After = 10 * time.Second }))
+			if stuck { // the hub knows of another device, which nobody answers for
+				l.hub.targets = append(l.hub.targets, "foreign")
+				l.hub.devices["foreign"] = device{stuck: true, code: "DeviceNotOnline"}
+				l.hub.endAfter = time.Second
+			}
+			l.run(t)
+			answered := l.finals(t, 0, 0)[0].Answered
+			rep := l.repetition(t, 0, 0)
+			if took, ok := rep.Ended.Since(answered); !ok || took > most {
+				t.Errorf("%s: ended %v after the last answer, want within %v", what, took, most)
+			}
+			if n := len(l.hub.polls); n > polls {
+				t.Errorf("%s: %d looks at the job, want at most %d", what, n, polls)
+			}
+		})
+	}
+	check("a hub on this host", true, false, 10*ms, 3)
+	check("a hub elsewhere", false, false, 300*ms, 3)
+	check("a hub that takes its time", true, true, 1300*ms, 11)
+}
+
 func TestProvisionalRecordsComeWithTheDevicesNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		job := method(func(j *scheduler.Job) { j.After = 10 * time.Second })

@@ -42,7 +42,8 @@ func newRepetition(r *runner, n uint32, due sample.Moment) *repetition {
 	}
 	fleet := r.s.opts.Fleet.Len()
 	p.w = &window{
-		job: r.index, number: n, kind: r.job.Kind, via: r.job.Via, due: due, sig: sig, fleet: fleet,
+		answered: make(chan struct{}, 1), // one token, whoever awaits it
+		job:      r.index, number: n, kind: r.job.Kind, via: r.job.Via, due: due, sig: sig, fleet: fleet,
 		pages: make([]atomic.Pointer[page], (fleet+pageSize-1)/pageSize),
 	}
 	p.record = sample.Repetition{Job: r.index, Repetition: n, Due: due, ID: p.hubID()}

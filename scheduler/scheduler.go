@@ -39,7 +39,9 @@ type Options struct {
 	Logger  *slog.Logger  // default: discards
 
 	// HubClock says that the hub runs on this host, so that the times of its
-	// rows can be placed on Clock. Default: they are left out.
+	// rows can be placed on Clock, and that it can be asked at once how a job
+	// stands that all devices have answered. Default: they are left out, and it is
+	// asked as seldom as ever.
 	HubClock bool
 	// Drain is how long executions on their way are awaited once Run's context
 	// has ended. Default 10 s.

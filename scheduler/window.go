@@ -64,8 +64,9 @@ type window struct {
 	pages       []atomic.Pointer[page]
 	fleet       int
 
-	targeted, received, done atomic.Int64 // for Progress
-	news                     atomic.Int64 // how often devices told anything
+	targeted, received, done atomic.Int64  // for Progress
+	answered                 chan struct{} // holds one token when all who are expected have ended a hub's job
+	news                     atomic.Int64  // how often devices told anything
 
 	mu     sync.RWMutex // held for reading while a slot is written; guards closed
 	closed bool
