@@ -27,7 +27,7 @@ func (r *ramp) add(due, ready sample.Moment) {
 // healthPoint is what the generator said of itself at one time. Latencies are
 // the worst since the point before.
 type healthPoint struct {
-	at                      sample.Moment
+	stretch
 	wakeP99, wakeMax, late  time.Duration
 	cpu, gc                 time.Duration // since the process began
 	rss                     int64
@@ -35,14 +35,14 @@ type healthPoint struct {
 }
 
 type hubPoint struct {
-	at               sample.Moment
+	stretch
 	cpu              time.Duration
 	rss, connections int64
 }
 
 func (d *detail) addHealth(r *sample.Health) {
 	p := healthPoint{
-		at: r.At, late: r.TimerLate, cpu: r.CPU, gc: r.GCPauseP99, rss: r.RSS, goroutines: r.Goroutines, descriptors: r.Descriptors,
+		stretch: stretch{at: r.At}, late: r.TimerLate, cpu: r.CPU, gc: r.GCPauseP99, rss: r.RSS, goroutines: r.Goroutines, descriptors: r.Descriptors,
 		wakeP99: -1, wakeMax: -1,
 	}
 	if n := len(r.Wakes); n > 0 {
@@ -53,7 +53,7 @@ func (d *detail) addHealth(r *sample.Health) {
 		slices.Sort(delays)
 		p.wakeP99, p.wakeMax = delays[(n*99+99)/100-1], delays[n-1]
 	}
-	if n := len(d.health); n > 0 && isSoon(d.health[n-1].at, p.at) {
+	if n := len(d.health); n > 0 && p.joins(d.health[n-1].stretch) {
 		before := &d.health[n-1]
 		p.wakeP99, p.wakeMax, p.late = max(p.wakeP99, before.wakeP99), max(p.wakeMax, before.wakeMax), max(p.late, before.late)
 		*before = p
@@ -63,19 +63,31 @@ func (d *detail) addHealth(r *sample.Health) {
 }
 
 func (d *detail) addHub(r *sample.HubStats) {
-	p := hubPoint{at: r.At, cpu: r.CPU, rss: r.RSS, connections: r.Connections}
-	if n := len(d.hub); n > 0 && isSoon(d.hub[n-1].at, p.at) {
+	p := hubPoint{stretch: stretch{at: r.At}, cpu: r.CPU, rss: r.RSS, connections: r.Connections}
+	if n := len(d.hub); n > 0 && p.joins(d.hub[n-1].stretch) {
 		d.hub[n-1] = p
 		return
 	}
 	d.hub = append(d.hub, p)
 }
 
-// isSoon reports whether an account comes so soon after another that both are
-// one point: they are made about once a second, and some between.
-func isSoon(before, at sample.Moment) bool {
-	return time.Duration(at-before) < shortestAccount
+// stretch is the time that a point of accounts is of.
+type stretch struct{ from, at sample.Moment }
+
+// joins reports whether an account comes so soon after another that both are one
+// point, and says from when s is: accounts are made about once a second, and some
+// between. Where all come soon a point still ends.
+func (s *stretch) joins(before stretch) bool {
+	if time.Duration(s.at-before.at) < shortestAccount && time.Duration(s.at-before.from) < longestPoint {
+		s.from = before.from
+		return true
+	}
+	s.from = before.at
+	return false
 }
+
+// longestPoint is how long a point may be of that has several accounts in it.
+const longestPoint = 2 * time.Second
 
 // jobDetail is the same of one job.
 type jobDetail struct{ curves []repetitionCurve }

@@ -155,6 +155,25 @@ func TestAccountsBetweenTheSecondsMakeNoSecondsOfTheirOwn(t *testing.T) {
 	check("the last one", 4, 30*time.Millisecond, 3, 3*s+ms)
 }
 
+// Where accounts are made oftener than they are points, there are points still.
+func TestAccountsThatAllComeSoonAreNoSinglePoint(t *testing.T) {
+	f := small()
+	for at := 3 * s; at <= 23*s; at += 400 * ms {
+		f.add(&sample.Health{At: at, CPU: time.Duration(at) / 4}, &sample.HubStats{At: at, CPU: time.Duration(at) / 4})
+	}
+	var data struct {
+		Health, Hub struct{ At []float64 }
+	}
+	if err := json.Unmarshal(unpack(t, page(t, f.build(t))), &data); err != nil {
+		t.Fatal(err)
+	}
+	for what, at := range map[string][]float64{"generator": data.Health.At, "hub": data.Hub.At} {
+		if len(at) < 10 || len(at) > 22 {
+			t.Errorf("%s: accounts of 23 s every 400 ms are the points %v, want one each second or two", what, at)
+		}
+	}
+}
+
 func TestAnAccountOfAGeneratorThatTheRunDoesNotHaveIsLeftOut(t *testing.T) {
 	f := small()
 	find[sample.Health](f, 1).Generator = 7

@@ -222,6 +222,52 @@ func TestNamesDoNotBecomeMarkup(t *testing.T) {
 	}
 }
 
+// What is filled into a page is looked at no more: a name like one of its places stays a name, and one in an attribute
+// does not end it.
+func TestNamesFillNoPlaces(t *testing.T) {
+	const name = `{{scripts}}{{policy}}{{version}}" autofocus onfocus='alert(1)' x="</title><script>` + markup
+	const want = `{{scripts}}{{policy}}{{version}}&#34; autofocus onfocus=&#39;alert(1)&#39; x=&#34;&lt;/title&gt;&lt;script&gt;`
+	check := func(what, page string, scripts int, places ...string) {
+		t.Helper()
+		if strings.Contains(page, "<script>{{") || strings.Contains(page, "<img") || strings.Contains(page, `" autofocus`) {
+			t.Errorf("%s has a name as markup", what)
+		}
+		if n := strings.Count(page, "<script"); n != scripts {
+			t.Errorf("%s has %d scripts, want %d", what, n, scripts)
+		}
+		for _, before := range places {
+			if !strings.Contains(page, before+want) {
+				t.Errorf("%s does not say %s%s", what, before, want)
+			}
+		}
+	}
+	f := small()
+	f.run.Scenario, f.run.Driver, f.run.MusterVersion, f.run.Target.Transport = name, name, name, name
+	f.run.Jobs[0].Name = name
+	f.end.Reason, f.end.Error = "failed", name
+	r := f.build(t)
+	r.Summary.Target.Note = name
+	check("the page", string(page(t, r)), 3, "<h1>", "Made by muster ", `<p class="transport">`)
+	path := filepath.Join(t.TempDir(), name[:11]+".html")
+	if err := report.WriteComparison(path, []*report.Report{r, r}); err != nil {
+		t.Fatal(err)
+	}
+	comparison, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("the comparison", string(comparison), 3, "<title>2 runs of ", "<h1>", "Made by muster ", `<p class="transport">`)
+	var live bytes.Buffer
+	if err := (&report.LivePage{Scenario: name, Version: name, Stop: name, Transport: name}).Write(&live); err != nil {
+		t.Fatal(err)
+	}
+	plain := bytes.Buffer{}
+	if err := (&report.LivePage{}).Write(&plain); err != nil {
+		t.Fatal(err)
+	}
+	check("the live page", live.String(), strings.Count(plain.String(), "<script"), `name="muster-stop" content="`, "<title>running: ", "<h1>", "by muster ")
+}
+
 // The policy in the page allows what the page is made of, by hash, and no request.
 func TestThePagesPolicyFitsIt(t *testing.T) {
 	got := page(t, small().build(t))
