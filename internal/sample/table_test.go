@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,6 +149,69 @@ func TestARecordThatWaitsGivesWayToTheNextOfItsExecution(t *testing.T) {
 	want := []string{"1 0 3 0", "2 0 0 0", "-1 0 0 5", "-1 0 0 6", "1 0 3 4", "1 1 0 0", "2 0 7 8"} // in each write by stripes
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("executions on disk (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever shares the memory in which they wait, and whenever it is written, an execution is read back as it was recorded
+// last, after what was recorded of it before.
+func TestExecutionsThatShareMemoryAreReadBackOnce(t *testing.T) {
+	const recorders, devices, repetitions = 4, 2000, 12
+	dir := t.TempDir()
+	w, err := sample.Create(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recording, flushing sync.WaitGroup
+	over := make(chan struct{})
+	flushing.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				_ = w.Flush() // Close returns the first error
+			}
+		}
+	})
+	at := func(e *sample.Execution) sample.Moment { return sample.Moment(1000*e.Device + e.Repetition + 1) }
+	for n := range uint32(recorders) {
+		recording.Go(func() {
+			for i := range uint32(devices * repetitions / recorders) {
+				e := sample.Execution{Device: n + i%(devices/recorders)*recorders, Repetition: i / (devices / recorders)}
+				e.Due = at(&e)
+				w.Execution(&e)
+				e.Finished, e.Final = e.Due+7, true
+				w.Execution(&e)
+			}
+		})
+	}
+	recording.Wait()
+	close(over)
+	flushing.Wait()
+	if err := w.Close(sample.End{}); err != nil {
+		t.Fatal(err)
+	}
+	times, last := map[[2]uint32]int{}, map[[2]uint32]bool{}
+	records, _ := read(t, dir)
+	for _, r := range records {
+		e, ok := r.(*sample.Execution)
+		if !ok {
+			continue
+		}
+		if e.Due != at(e) || e.Final && e.Finished != e.Due+7 {
+			t.Fatalf("read back %+v, which nobody recorded", e)
+		}
+		of := [2]uint32{e.Device, e.Repetition}
+		times[of]++
+		last[of] = e.Final
+	}
+	for of, n := range times {
+		if n > 2 || !last[of] {
+			t.Fatalf("device %d, repetition %d: %d records, the last is final: %v", of[0], of[1], n, last[of])
+		}
+	}
+	if len(times) != devices*repetitions {
+		t.Errorf("read back %d executions, want %d", len(times), devices*repetitions)
 	}
 }
 
