@@ -33,14 +33,14 @@ type hostState struct {
 
 	clockSource string
 	clockCost   time.Duration // of a reading
-	clockStep   time.Duration // while the canary ran
+	clockStep   time.Duration // while messages were sent
 	clockUnset  bool          // nothing sets it
 
 	wake      time.Duration // p99
 	wakeFault error
 }
 
-// probeFor is how long the canary runs.
+// probeFor is how long messages are sent.
 const probeFor = 300 * time.Millisecond
 
 // readState reads the state of this host.
@@ -97,7 +97,8 @@ func clockCost() time.Duration {
 	return time.Since(start) / readings
 }
 
-// probe runs the canary of a run for a while, and watches the wall clock.
+// probe sends this process messages for a while, over what a run's devices connect
+// over, and watches the wall clock.
 func (h *hostState) probe(ctx context.Context, s *scenarios.Scenario) {
 	ctx, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()

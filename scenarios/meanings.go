@@ -43,7 +43,7 @@ var meanings = map[string]meaning{
 	"fleet[].reported":    {"Its reported properties, with templates in its texts; at most 32 KB.", []any{object{"firmware": "{pick('1.0', '1.1')}"}}},
 	"fleet[].methods":     {"How devices answer direct methods, by the method's name. A call of another method is answered with 404.", []any{object{"lockDoor": object{"latency": "2ms"}}}},
 	"fleet[].echoDesired": {"Report each change of desired properties back.", nil},
-	"fleet[].driver":      {"The MQTT client under the devices. paho: the one that most programs use. lean: muster's own, at a fifth of the memory, for large fleets.", nil},
+	"fleet[].driver":      {"The MQTT client under the devices. paho: the one that most programs use. lean: muster's own, at a tenth of the memory, for large fleets.", nil},
 
 	"fleet[].methods.*":                          {"How devices answer this method. With nothing after its name, with 200 at once.", nil},
 	"fleet[].methods.*.status":                   {"What a device answers; an execution has succeeded with 200 to 299.", nil},

@@ -1,7 +1,8 @@
 // Package lean drives the fleet's connections with muster's own MQTT codec, for
-// density: a connection costs one goroutine, its reader, and a small buffer; one
-// that tells when there is something to read (fleet.Telling), as those in memory
-// do, costs neither while it is idle.
+// density: a connection that tells when there is something to read
+// (fleet.Telling), as those in memory and, on Linux, over TCP and TLS do, costs
+// neither a goroutine nor a buffer while it is idle; any other costs one
+// goroutine, its reader, and a small buffer.
 //
 // Messages are written by whoever publishes them, and handled by a few workers
 // that all connections share, and that read what tells. Keep-alives and all
