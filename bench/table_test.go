@@ -176,20 +176,29 @@ Type: cpu
       40ms   syscall.write
              muster/fleet.(*Fleet).connect
 -----------+-------------------------------------------------------
+      30ms   golang.org/x/sys/unix.RawSyscall
+             muster/harness.readExpiries (inline)
+             muster/harness.timerWakes.func2
+             internal/poll.(*FD).RawRead
+-----------+-------------------------------------------------------
+      50ms   runtime.(*pageAlloc).scavengeOne
+             runtime/debug.FreeOSMemory
+             muster/harness.(*collector).collect
+-----------+-------------------------------------------------------
 `
 	all, err := parseTraces(strings.NewReader(traces))
-	if err != nil || len(all) != 5 {
-		t.Fatalf("parseTraces: %d stacks, %v; want 5", len(all), err)
+	if err != nil || len(all) != 7 {
+		t.Fatalf("parseTraces: %d stacks, %v; want 7", len(all), err)
 	}
 	names, spent := attribute(all)
 	want := map[string]time.Duration{
 		"system calls: write": 20 * time.Millisecond, "codec": 1500 * time.Millisecond,
-		"scheduler": 10 * time.Millisecond, rest: 10 * time.Millisecond,
+		"scheduler": 10 * time.Millisecond, "canary and accounts": 30 * time.Millisecond, rest: 10 * time.Millisecond,
 	}
 	if diff := gocmp.Diff(want, spent); diff != "" {
 		t.Errorf("attribute:\n%s", diff)
 	}
-	if got, want := fmt.Sprint(names), fmt.Sprint([]string{"system calls: write", "codec", "scheduler", rest}); got != want {
+	if got, want := fmt.Sprint(names), fmt.Sprint([]string{"system calls: write", "codec", "scheduler", "canary and accounts", rest}); got != want {
 		t.Errorf("attribute: names %s, want %s", got, want)
 	}
 	if _, err := parseTraces(strings.NewReader("----\n  much  runtime.main\n")); err == nil || !strings.Contains(err.Error(), `"much" is no time`) {
