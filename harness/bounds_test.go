@@ -68,16 +68,16 @@ func TestBounds(t *testing.T) {
 	check(host(40_000, 28_232, 0, 0, 0), true, "local ports 28232, open files of one generator 39800", ofIoTHub)
 	check(host(100, 28_232, 0, 0, 0), false, "open files of the hub 0, open files of one generator 0")
 	check(host(100, 28_232, 0, 0, 0), true, "", inMemory)
-	// Two processes of 20 MiB and 53 KiB a device.
-	check(host(0, 0, 93, 0, 0), false, "memory 1024")
-	check(host(0, 0, 73, 0, 0), true, "memory 1024")
+	// Two processes of 20 MiB and 47 KiB a device.
+	check(host(0, 0, 87, 0, 0), false, "memory 1024")
+	check(host(0, 0, 67, 0, 0), true, "memory 1024")
 	check(host(0, 0, 67, 0, 0), true, "memory 1024", inMemory)
-	check(host(0, 0, 59, 0, 0), false, "memory 1024", onLean)
+	check(host(0, 0, 48, 0, 0), false, "memory 1024", onLean)
 	check(host(0, 0, 79, 0, 0), false, "memory 1024", ofIoTHub)
-	check(host(0, 0, 125, 0, 0), false, "memory 1024", overTLS)
+	check(host(0, 0, 119, 0, 0), false, "memory 1024", overTLS)
 	check(host(0, 0, 30, 0, 0), false, "memory 0")
-	check(host(0, 0, 0, 93, 63), false, "memory of the control group 1024, GOMEMLIMIT 1024")
-	check(host(0, 0, 0, 93, 30), false, "GOMEMLIMIT 238, memory of the control group 1024")
+	check(host(0, 0, 0, 87, 63), false, "memory of the control group 1024, GOMEMLIMIT 1024")
+	check(host(0, 0, 0, 87, 30), false, "GOMEMLIMIT 238, memory of the control group 1024")
 	check(none, false, "the tier's identities 500", "target.embedded.tier=F1")
 	check(host(400, 0, 0, 0, 0), false, "open files of the hub 200, open files of one generator 200, the tier's identities 500", "target.embedded.tier=F1")
 }
@@ -100,8 +100,8 @@ func TestFirst(t *testing.T) {
 		"a larger fleet is divided among child generators; for more: nothing needs to be done\n"+
 		"local ports, at most 28232 devices, by the host's 28232 local ports (net.ipv4.ip_local_port_range); a larger fleet is refused before it begins; "+
 		"for more: widen the range (`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`), connect from more addresses of this host (connect.sourceAddresses)", ofIoTHub)
-	check(harness.Host{MemoryBytes: 93 << 20}, "memory, at most 1024 devices, by the host's memory: about 93 MiB are available; "+
-		"a larger fleet is ended when it is nearly used up, with the results so far; for more: about 146 MiB for 2048 devices: free memory, or --driver lean, which takes less of it")
+	check(harness.Host{MemoryBytes: 87 << 20}, "memory, at most 1024 devices, by the host's memory: about 87 MiB are available; "+
+		"a larger fleet is ended when it is nearly used up, with the results so far; for more: about 134 MiB for 2048 devices: free memory, or --driver lean, which takes less of it")
 }
 
 func TestPreflight(t *testing.T) {

@@ -8,8 +8,8 @@ import "muster/scenarios"
 const (
 	processBytes      = 20 << 20
 	pahoDeviceBytes   = 43 << 10 // of the generator
-	leanDeviceBytes   = 9 << 10
-	hubDeviceBytes    = 10 << 10
+	leanDeviceBytes   = 4 << 10
+	hubDeviceBytes    = 4 << 10
 	memoryDeviceBytes = 4 << 10  // the hub in the generator's process, without sockets
 	leanMemoryBytes   = 9 << 10  // both, without goroutines either, of devices with the lean driver
 	tlsDeviceBytes    = 16 << 10 // TLS, on top of a generator's device, and about as much of the hub's

@@ -101,19 +101,19 @@ func TestDoctor(t *testing.T) {
 	check(load(10_000, oneSource), state(func(h *harness.HostState) { h.SetLimits(20_000, 9_999) }), "local ports", problem, "9999", `sudo sysctl -w net.ipv4.ip_local_port_range="1024 65535"`)
 	check(load(10_000, twoMore), state(func(h *harness.HostState) { h.SetLimits(20_000, 5_000) }), "local ports", ok, "2 of them: 10000", "")
 	check(load(10_000, "connect.sourceAddresses=[192.0.2.7]"), none, "source addresses", problem, "no connection can come from 192.0.2.7", "addresses of this host")
-	check(ten, none, "memory", ok, "about 557 MiB needed, 4096 MiB available", "")
-	check(ten, state(func(h *harness.HostState) { h.SetMemory(400 << 20) }), "memory", problem, "400 MiB available", "--devices 5409")
-	check(ten, state(func(h *harness.HostState) { h.SetMemory(600 << 20) }), "memory", warning, "600 MiB available", "--devices 8501")
+	check(ten, none, "memory", ok, "about 498 MiB needed, 4096 MiB available", "")
+	check(ten, state(func(h *harness.HostState) { h.SetMemory(400 << 20) }), "memory", problem, "400 MiB available", "--devices 6100")
+	check(ten, state(func(h *harness.HostState) { h.SetMemory(600 << 20) }), "memory", warning, "600 MiB available", "--devices 9586")
 	check(ten, state(func(h *harness.HostState) { h.SetMemoryLimit(300 << 20) }), "GOMEMLIMIT", warning, "300 MiB for each process, which needs about 439 MiB", "export GOMEMLIMIT=942MiB")
 	check(ten, state(func(h *harness.HostState) { h.SetMemoryLimit(3 << 30) }), "GOMEMLIMIT", ok, "3072 MiB", "")
 	check(ten, none, "cgroup memory", ok, "7168 MiB left", "")
-	check(ten, files("sys/fs/cgroup/user.slice/memory.max", "209715200"), "cgroup memory", problem, "200 MiB left", "MemoryMax=1114M")
+	check(ten, files("sys/fs/cgroup/user.slice/memory.max", "209715200"), "cgroup memory", problem, "200 MiB left", "MemoryMax=996M")
 	check(ten, func(_ *harness.HostState, root fstest.MapFS) { // what is cached can be taken back
-		root["sys/fs/cgroup/user.slice/run.scope/memory.max"] = &fstest.MapFile{Data: []byte("943718400")}
+		root["sys/fs/cgroup/user.slice/run.scope/memory.max"] = &fstest.MapFile{Data: []byte("870318080")}
 		root["sys/fs/cgroup/user.slice/run.scope/memory.stat"] = &fstest.MapFile{Data: []byte("anon 5\ninactive_file 734003200\nactive_file 104857600\n")}
-	}, "cgroup memory", warning, "676 MiB left", "MemoryMax=1114M")
+	}, "cgroup memory", warning, "606 MiB left", "MemoryMax=996M")
 	check(ten, version1("memory", "memory.limit_in_bytes", "419430400", "memory.usage_in_bytes", "314572800", "memory.stat", "active_file 7\ntotal_inactive_file 104857600\ntotal_active_file 0"),
-		"cgroup memory", problem, "200 MiB left", "MemoryMax=1114M")
+		"cgroup memory", problem, "200 MiB left", "MemoryMax=996M")
 	check(ten, version1("memory", "memory.limit_in_bytes", "9223372036854771712", "memory.usage_in_bytes", "314572800"), "cgroup memory", ok, "7168 MiB left", "")
 	check(ten, version1("cpu,cpuacct", "cpu.cfs_quota_us", "150000", "cpu.cfs_period_us", "100000"), "cgroup CPU", warning, "1.5 of 2 CPUs", "docker run --cpus 2")
 	check(ten, version1("cpu,cpuacct", "cpu.cfs_quota_us", "-1", "cpu.cfs_period_us", "100000"), "cgroup CPU", ok, "4 CPUs", "")

@@ -31,7 +31,7 @@ func TestMostDevices(t *testing.T) {
 	check(tcp, files(100, 28_232), false, 0, "100 open files")
 	check(memory, files(100, 100), true, 1_000_000, "the largest fleet")
 	check(memory, harness.Host{MemoryBytes: 67 << 20}, true, 1024, "67 MiB")
-	check(tcp, harness.Host{MemoryBytes: 93 << 20}, false, 1024, "93 MiB")
-	check("fleet.doors.driver=lean", harness.Host{MemoryBytes: 59 << 20}, false, 1024, "59 MiB")
+	check(tcp, harness.Host{MemoryBytes: 87 << 20}, false, 1024, "87 MiB")
+	check("fleet.doors.driver=lean", harness.Host{MemoryBytes: 48 << 20}, false, 1024, "48 MiB")
 	check(s1, harness.Host{}, false, 1_000_000, "")
 }

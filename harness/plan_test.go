@@ -185,7 +185,7 @@ func TestPlanRefuses(t *testing.T) {
 
 func TestPlanNeeds(t *testing.T) {
 	p := makePlan(t, harness.Host{}, planned, "fleet.doors.devices=10000")
-	want := harness.Needs{Descriptors: 10_200, Generators: 1, Ports: 10_000, GeneratorBytes: 20<<20 + 10_000*43<<10, HubBytes: 20<<20 + 10_000*10<<10}
+	want := harness.Needs{Descriptors: 10_200, Generators: 1, Ports: 10_000, GeneratorBytes: 20<<20 + 10_000*43<<10, HubBytes: 20<<20 + 10_000*4<<10}
 	if p.Needs != want || p.Lacking != nil {
 		t.Errorf("needs %+v, lacking %v; want %+v", p.Needs, p.Lacking, want)
 	}
@@ -194,7 +194,7 @@ func TestPlanNeeds(t *testing.T) {
 		t.Errorf("in memory: needs %+v, lacking %v; want %+v", memory.Needs, memory.Lacking, want)
 	}
 	light := makePlan(t, harness.Host{}, planned, "fleet.doors.driver=lean")
-	if want := int64(20<<20 + 200*9<<10); light.Needs.GeneratorBytes != want {
+	if want := int64(20<<20 + 200*4<<10); light.Needs.GeneratorBytes != want {
 		t.Errorf("with the lean driver: needs %+v, want %d bytes in the generator", light.Needs, want)
 	}
 	lacks := func(host harness.Host, want string, set ...string) {
@@ -203,7 +203,7 @@ func TestPlanNeeds(t *testing.T) {
 			t.Errorf("on %+v lacks %q, want %q", host, got, want)
 		}
 	}
-	lacks(harness.Host{Limits: harness.Limits{Descriptors: 400, Ports: 200}, MemoryBytes: 40<<20 + 200*53<<10}, "")
+	lacks(harness.Host{Limits: harness.Limits{Descriptors: 400, Ports: 200}, MemoryBytes: 40<<20 + 200*47<<10}, "")
 	lacks(harness.Host{Limits: harness.Limits{Descriptors: 399}}, "check limits: 200 devices over tcp need 400 open files")
 	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "")
 	lacks(harness.Host{Limits: harness.Limits{Ports: 199}}, "check limits: 200 devices over tcp need as many local ports", oneSource)
@@ -213,7 +213,7 @@ func TestPlanNeeds(t *testing.T) {
 	lacks(files, "check limits: 200 devices over tcp need 450 open files", direct, "jobs.lock.inFlight=150")
 	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=300")
 	lacks(files, "check limits: 200 devices over tcp need 500 open files", direct, "jobs.lock.inFlight=0")
-	lacks(harness.Host{MemoryBytes: 40<<20 + 200*53<<10 - 1}, "check memory: 200 devices take about 50 MiB, and this host has 50 MiB available")
+	lacks(harness.Host{MemoryBytes: 40<<20 + 200*47<<10 - 1}, "check memory: 200 devices take about 49 MiB, and this host has 49 MiB available")
 	if p := makePlan(t, harness.Host{Limits: harness.Limits{Ports: 100}}, planned); p.Needs.Sources != 4 || harness.First(p.Bounds)[0].Devices != 1_000_000 {
 		t.Errorf("with 100 ports: needs %+v, bound by %+v; want four source addresses, and no bound by ports", p.Needs, harness.First(p.Bounds))
 	}
