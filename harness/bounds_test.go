@@ -72,7 +72,7 @@ func TestBounds(t *testing.T) {
 	check(host(0, 0, 87, 0, 0), false, "memory 1024")
 	check(host(0, 0, 67, 0, 0), true, "memory 1024")
 	check(host(0, 0, 67, 0, 0), true, "memory 1024", inMemory)
-	check(host(0, 0, 48, 0, 0), false, "memory 1024", onLean)
+	check(host(0, 0, 49, 0, 0), false, "memory 1024", onLean)
 	check(host(0, 0, 79, 0, 0), false, "memory 1024", ofIoTHub)
 	check(host(0, 0, 119, 0, 0), false, "memory 1024", overTLS)
 	check(host(0, 0, 30, 0, 0), false, "memory 0")

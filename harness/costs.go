@@ -8,7 +8,7 @@ import "muster/scenarios"
 const (
 	processBytes      = 20 << 20
 	pahoDeviceBytes   = 43 << 10 // of the generator
-	leanDeviceBytes   = 4 << 10
+	leanDeviceBytes   = 5 << 10
 	hubDeviceBytes    = 4 << 10
 	memoryDeviceBytes = 4 << 10  // the hub in the generator's process, without sockets
 	leanMemoryBytes   = 9 << 10  // both, without goroutines either, of devices with the lean driver

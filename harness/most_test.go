@@ -32,6 +32,6 @@ func TestMostDevices(t *testing.T) {
 	check(memory, files(100, 100), true, 1_000_000, "the largest fleet")
 	check(memory, harness.Host{MemoryBytes: 67 << 20}, true, 1024, "67 MiB")
 	check(tcp, harness.Host{MemoryBytes: 87 << 20}, false, 1024, "87 MiB")
-	check("fleet.doors.driver=lean", harness.Host{MemoryBytes: 48 << 20}, false, 1024, "48 MiB")
+	check("fleet.doors.driver=lean", harness.Host{MemoryBytes: 49 << 20}, false, 1024, "49 MiB")
 	check(s1, harness.Host{}, false, 1_000_000, "")
 }

@@ -194,7 +194,7 @@ func TestPlanNeeds(t *testing.T) {
 		t.Errorf("in memory: needs %+v, lacking %v; want %+v", memory.Needs, memory.Lacking, want)
 	}
 	light := makePlan(t, harness.Host{}, planned, "fleet.doors.driver=lean")
-	if want := int64(20<<20 + 200*4<<10); light.Needs.GeneratorBytes != want {
+	if want := int64(20<<20 + 200*5<<10); light.Needs.GeneratorBytes != want {
 		t.Errorf("with the lean driver: needs %+v, want %d bytes in the generator", light.Needs, want)
 	}
 	lacks := func(host harness.Host, want string, set ...string) {
