@@ -21,7 +21,8 @@ const (
 type Conn struct {
 	network *Network
 	loop    *loop
-	fd      int // until uses is 0 after Close
+	fd      int   // until uses is 0 after Close
+	serial  int32 // tells it from others that have had its descriptor
 
 	whole sync.Mutex // held for all of a Write, which others must not divide
 
@@ -175,10 +176,14 @@ func (c *Conn) begin(direction int) error {
 	return nil
 }
 
-// end says whether the next call may find something too.
+// end says whether the next call may find something too. Another reader may have
+// come meanwhile, and wait; writers come one after the other.
 func (c *Conn) end(direction int, more bool) {
 	c.mu.Lock()
 	c.ready[direction] = c.ready[direction] || more
+	if more && direction == reading {
+		c.wakeLocked()
+	}
 	c.uses--
 	last := c.closed && c.uses == 0
 	c.mu.Unlock()

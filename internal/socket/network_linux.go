@@ -58,8 +58,9 @@ type loop struct {
 	n       int // of events
 	batch   [256]*Conn
 
-	mu    sync.Mutex // guards conns
-	conns []*Conn    // by descriptor
+	mu     sync.Mutex // guards the fields below
+	conns  []*Conn    // by descriptor
+	serial int32      // of the last one added
 }
 
 func newLoop() (*loop, error) {
@@ -95,8 +96,10 @@ func (l *loop) add(c *Conn) error {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[c.fd] = c
+	l.serial++
+	c.serial = l.serial
 	l.mu.Unlock()
-	err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: watched, Fd: int32(c.fd)})
+	err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: watched, Fd: int32(c.fd), Pad: c.serial})
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
@@ -114,7 +117,9 @@ func (l *loop) run() {
 	for l.raw.Read(l.wait) == nil {
 		l.mu.Lock()
 		for i, e := range l.events[:l.n] {
-			l.batch[i] = l.conns[e.Fd] // or who has the descriptor since: told once too often
+			if c := l.conns[e.Fd]; c != nil && c.serial == e.Pad { // and nobody who has the descriptor since
+				l.batch[i] = c
+			}
 		}
 		l.mu.Unlock()
 		for i, c := range l.batch[:l.n] {

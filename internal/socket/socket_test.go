@@ -97,6 +97,12 @@ func (told *teller) await(times int) int {
 	return told.times
 }
 
+func (told *teller) count() int {
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	return told.times
+}
+
 // TestTold does something to a connection whose one end a is told, and looks what
 // a TryRead gives then.
 func TestTold(t *testing.T) {
@@ -301,4 +307,70 @@ func TestCloseBesideUse(t *testing.T) {
 		})
 	}
 	working.Wait()
+}
+
+// TestManyReaders has many read one byte each of what comes at once: nobody may be left waiting.
+func TestManyReaders(t *testing.T) {
+	var n socket.Network
+	for range 20 {
+		a, b := pair(t, &n)
+		const readers = 30
+		var reading sync.WaitGroup
+		for range readers {
+			reading.Go(func() {
+				if n, err := a.Read(make([]byte, 1)); n != 1 || err != nil {
+					t.Errorf("Read = %d, %v; want 1, nil", n, err)
+				}
+			})
+		}
+		b.Write(make([]byte, readers))
+		reading.Wait() // or the test is stuck
+		a.Close()
+		b.Close()
+	}
+}
+
+// TestEventOfAnother has something happen to a socket whose descriptor is that of another connection since, and that is
+// not gone: somebody has a duplicate, as a process that is being started has.
+func TestEventOfAnother(t *testing.T) {
+	var n socket.Network
+	fence, toFence := pair(t, &n)
+	l, addr := listen(t, &n)
+	defer l.Close()
+	dialed, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := dialed.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	gone, err := n.Adopt(dialed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	var others [2]*teller // the descriptors that are free are theirs
+	for i := range others {
+		c, err := n.Dial(t.Context(), anywhere, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		others[i] = tellerOf(c.(*socket.Conn))
+	}
+	fenced := tellerOf(fence)
+	peer.Close()
+	toFence.Write([]byte("x"))
+	fenced.await(0)
+	for _, told := range others {
+		if told.count() != 0 {
+			t.Error("a connection to which nothing happened was told that something did")
+		}
+	}
 }
