@@ -212,16 +212,20 @@ func (c *conn) handshake() error {
 	}
 }
 
-// closeTransport closes nc. A peer that may not read is not told that its TLS connection ends: that would take time.
+// closeTransport closes nc. A peer that may not read is not told that its TLS connection ends: that would take time. Another one
+// may not read either, and other connections do not wait with it.
 func (c *conn) closeTransport() {
-	if t, ok := c.nc.(socket.Secure); ok {
-		switch ending(c.reason.Load()) {
-		case endSlow, endKeepAlive, endClosed, endFault, endCrowded:
-			_ = t.NetConn().Close()
-			return
-		}
+	t, ok := c.nc.(socket.Secure)
+	if !ok {
+		_ = c.nc.Close()
+		return
 	}
-	_ = c.nc.Close()
+	switch ending(c.reason.Load()) {
+	case endSlow, endKeepAlive, endClosed, endFault, endCrowded:
+		_ = t.NetConn().Close()
+	default:
+		c.aside(func() { _ = t.Close() })
+	}
 }
 
 // endError is an ending as an error, by which a handler ends its connection.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -421,6 +423,51 @@ func TestDeafPeer(t *testing.T) {
 		if d := time.Since(start); d > 0 {
 			t.Errorf("Close took %s", d)
 		}
+	})
+}
+
+// keeping is a listener that keeps the hub's end of its last connection.
+type keeping struct {
+	*memnet.Listener
+	last net.Conn
+}
+
+func (k *keeping) Accept() (conn net.Conn, err error) {
+	conn, err = k.Listener.Accept()
+	k.last = conn
+	return conn, err
+}
+
+// Devices over TLS that leave, and do not take the hub's farewell, hold up no other device.
+func TestDeafPeersLeave(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		l := &keeping{Listener: memnet.Listen("deaf")}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = s.ServeMQTTS(l) })
+		other := online(t, s, "other")
+		var deaf []*bare
+		for i := range runtime.GOMAXPROCS(0) { // one for each of the hub's readers
+			id := fmt.Sprintf("deaf%d", i)
+			register(t, s, id)
+			b := bareOn(t, tls.Client(dialRaw(t, l.Listener), s.TLS(t)))
+			b.connect(valid(s, id), true, 0)
+			synctest.Wait()
+			if n, err := l.last.(interface{ TryWrite([]byte) (int, error) }).TryWrite(make([]byte, 1<<20)); n == 0 || err != nil {
+				t.Fatalf("TryWrite = %d, %v; want what there is room for", n, err)
+			}
+			deaf = append(deaf, b)
+		}
+		for _, b := range deaf {
+			b.write(mqtt.AppendDisconnect(nil))
+		}
+		synctest.Wait()
+		start := time.Now()
+		other.alive()
+		if d := time.Since(start); d > 0 {
+			t.Errorf("another device waited %s", d)
+		}
+		_ = s.Close()
+		serving.Wait()
 	})
 }
 
