@@ -158,11 +158,20 @@ func New(opts *Options) *Hub {
 // ServeMQTT accepts devices until the hub is closed, and returns nil then. Any number of listeners may be served.
 // The hub closes the listener.
 func (h *Hub) ServeMQTT(l net.Listener) error {
-	l, err := h.sockets.Listen(l)
+	l, err := h.listen(l)
 	if err != nil {
-		return fmt.Errorf("listen for devices: %w", err)
+		return err
 	}
 	return h.serveMQTT(l)
+}
+
+// listen returns a listener in place of l, whose connections tell if they can. With an error it closes l.
+func (h *Hub) listen(l net.Listener) (net.Listener, error) {
+	sockets, err := h.sockets.Listen(l)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for devices: %w", err), l.Close())
+	}
+	return sockets, nil
 }
 
 func (h *Hub) serveMQTT(l net.Listener) error {

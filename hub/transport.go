@@ -22,9 +22,8 @@ func (h *Hub) ServeMQTTS(l net.Listener) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	l, err = h.sockets.Listen(l)
-	if err != nil {
-		return fmt.Errorf("listen for devices over TLS: %w", err)
+	if l, err = h.listen(l); err != nil {
+		return err
 	}
 	return h.serveMQTT(secureListener{l, config})
 }
