@@ -96,6 +96,9 @@ func newSocket(from netip.Addr, to netip.AddrPort) (int, error) {
 		return 0, os.NewSyscallError("socket", err)
 	}
 	err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	if err == nil && !to.Addr().Unmap().IsLoopback() {
+		err = probe(fd)
+	}
 	if err == nil && from.IsValid() {
 		err = bind(fd, from)
 	}

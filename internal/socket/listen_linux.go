@@ -23,7 +23,7 @@ func (n *Network) Listen(l net.Listener) (net.Listener, error) {
 	a := &listener{network: n, file: file, addr: l.Addr()}
 	a.once = a.accept
 	if a.raw, err = file.SyscallConn(); err == nil {
-		err = a.raw.Control(a.noDelay)
+		err = a.raw.Control(a.prepare)
 	}
 	if err == nil {
 		err = a.err
@@ -45,9 +45,12 @@ type listener struct {
 	err     error
 }
 
-// noDelay is for the connections, which have it from the listener.
-func (l *listener) noDelay(fd uintptr) {
+// prepare is for the connections, which have it from the listener.
+func (l *listener) prepare(fd uintptr) {
 	l.err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	if at, ok := l.addr.(*net.TCPAddr); ok && l.err == nil && !at.IP.IsLoopback() {
+		l.err = probe(int(fd))
+	}
 }
 
 // Accept waits for the next connection.

@@ -5,7 +5,8 @@
 // On Linux the sockets of a Network are in one epoll of its own, edge-triggered,
 // and one goroutine waits for all of them. A read or write takes one system call,
 // and a read none where it is known that nothing has come. Elsewhere connections
-// are those of package net, which tell nothing.
+// are those of package net, which tell nothing. As there, a peer that vanished
+// without a word is found out by the system; but none on this host is asked.
 //
 // # Concurrency
 //

@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -261,6 +263,69 @@ func TestFrom(t *testing.T) {
 	if peer.Addr() != from || peer.String() != c.LocalAddr().String() {
 		t.Errorf("the peer is %v, which says that it is %v; want a port of %v", peer, c.LocalAddr(), from)
 	}
+}
+
+// TestSilentPeersAreProbed looks at the timers that the system has of connections that may be those of other hosts.
+func TestSilentPeersAreProbed(t *testing.T) {
+	var n socket.Network
+	tcp, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := n.Listen(tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	check := func(host netip.Addr, wantDialed, wantAccepted bool) {
+		t.Helper()
+		dialed, err := n.Dial(t.Context(), anywhere, netip.AddrPortFrom(host, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dialed.Close()
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		if got := probed(t, dialed); got != wantDialed {
+			t.Errorf("to %s: the peer is probed: %t, want %t", host, got, wantDialed)
+		}
+		if got := probed(t, accepted); got != wantAccepted {
+			t.Errorf("from %s: the peer is probed: %t, want %t", host, got, wantAccepted)
+		}
+	}
+	check(netip.MustParseAddr("127.0.0.1"), false, true)
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			check(p.Addr(), true, true)
+			break // one shows it
+		}
+	}
+}
+
+// probed says whether the system has a keep-alive timer of a connection.
+func probed(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := func(a net.Addr) string { return fmt.Sprintf(":%04X", a.(*net.TCPAddr).Port) }
+	for line := range strings.Lines(string(table)) { // number, both addresses, state, queues, timer
+		f := strings.Fields(line)
+		if strings.HasSuffix(f[1], ports(c.LocalAddr())) && strings.HasSuffix(f[2], ports(c.RemoteAddr())) {
+			return strings.HasPrefix(f[5], "02:") // proc(5)
+		}
+	}
+	t.Fatalf("the system has no connection from %s to %s", c.LocalAddr(), c.RemoteAddr())
+	return false
 }
 
 func TestAcceptEnds(t *testing.T) {
