@@ -547,3 +547,27 @@ func TestClose(t *testing.T) {
 		}
 	})
 }
+
+// TestCaughtUp has a device take what it did not take at once, and be well when something comes long after that.
+func TestCaughtUp(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *hubtest.Server) {
+		b := online(t, s, "dev1", iothub.FilterMethods)
+		const calls = 7 // of 10 KB: a connection in memory does not hold all of the last one
+		payload := `"` + strings.Repeat("x", 10_000) + `"`
+		var all []*invocation
+		for range calls {
+			all = append(all, invoke(t, s, "dev1", `{"methodName":"m","payload":`+payload+`}`))
+		}
+		for range calls {
+			b.answerMethod("m", payload, 200, "1")
+		}
+		for _, c := range all {
+			c.wants(t, http.StatusOK, `{"status":200,"payload":1}`, 0)
+		}
+		time.Sleep(10 * time.Second)
+		b.alive()
+		if got := s.Stats().SlowClosed; got != 0 {
+			t.Errorf("%d slow consumers closed, want none", got)
+		}
+	})
+}

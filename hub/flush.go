@@ -195,9 +195,6 @@ func (c *conn) flush() {
 	for out := c.pendingPackets(); out != nil; out = c.pendingPackets() {
 		c.flushAll(out.bytes)
 		out.give()
-		if c.prompt() { // a write that does not wait must not meet the deadline of one that did
-			_ = c.nc.SetWriteDeadline(time.Time{})
-		}
 	}
 }
 
@@ -210,6 +207,9 @@ func (c *conn) flushAll(out []byte) {
 		c.mu.Unlock()
 		next = c.wrote(n, c.write(out[:n]))
 		out = out[n:]
+	}
+	if c.prompt() { // a write that does not wait must not meet the deadline of one that did
+		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 }
 
