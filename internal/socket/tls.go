@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 )
@@ -14,6 +15,7 @@ import (
 type Telling interface {
 	net.Conn
 	TryRead(p []byte) (int, error)
+	TryWrite(p []byte) (int, error)
 	TellRead(tell func())
 }
 
@@ -69,15 +71,39 @@ func (c *TLS) TryRead(p []byte) (int, error) {
 	return 0, syscall.EAGAIN
 }
 
+// Write writes all of p, or less with an error.
+func (c *TLS) Write(p []byte) (written int, err error) {
+	for {
+		n, err := c.Conn.Write(p[written:min(len(p), written+maxRecord)])
+		written += n
+		if err == nil {
+			err = c.lower.drain()
+		}
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// maxRecord is how much of what is written may be on its way at once.
+const maxRecord = 16 << 10
+
 // NetConn returns the connection below.
 func (c *TLS) NetConn() net.Conn { return c.lower.Telling }
 
-// lower is the connection below as package tls reads it. Once it tells, a read
-// does not wait. Package tls goes on after an error that is temporary where it
-// stood, in the middle of a record too.
+// lower is the connection below as package tls has it. Once it tells, neither a
+// read nor a write waits. Package tls goes on after an error that is temporary
+// where it stood, in the middle of a record too. It may write in a read, what a
+// peer that does not take it must not hold up: what there is no room for waits in
+// unsent, until drain.
 type lower struct {
 	Telling
 	tells atomic.Bool
+
+	mu       sync.Mutex // guards the fields below; never held across a write that waits
+	unsent   []byte
+	draining bool
+	err      error // what a write met, after which there is none
 }
 
 func (l *lower) Read(p []byte) (int, error) {
@@ -89,6 +115,49 @@ func (l *lower) Read(p []byte) (int, error) {
 		err = errNothingYet
 	}
 	return n, err
+}
+
+// maxUnsent bounds what waits to be sent: a record that is written, and what
+// package tls has said meanwhile.
+const maxUnsent = 64 << 10
+
+var errUnread = errors.New("the peer does not read")
+
+// Write is called by one at a time: package tls sees to that.
+func (l *lower) Write(p []byte) (n int, err error) {
+	if !l.tells.Load() {
+		return l.Telling.Write(p)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil && len(l.unsent) == 0 && !l.draining {
+		n, l.err = l.TryWrite(p)
+	}
+	if l.err == nil && len(l.unsent)+len(p)-n > maxUnsent {
+		l.err = errUnread
+	}
+	if l.err != nil {
+		return n, l.err
+	}
+	l.unsent = append(l.unsent, p[n:]...)
+	return len(p), nil
+}
+
+// drain waits until what was unsent is sent. If another call does that, it may
+// return before.
+func (l *lower) drain() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil && len(l.unsent) > 0 && !l.draining {
+		sending := l.unsent
+		l.unsent, l.draining = nil, true
+		l.mu.Unlock()
+		_, err := l.Telling.Write(sending)
+		l.mu.Lock()
+		l.draining = false
+		l.err = err
+	}
+	return l.err
 }
 
 var errNothingYet = nothingYet{}

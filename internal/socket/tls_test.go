@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"muster/internal/memnet"
@@ -189,4 +190,36 @@ func TestAdopt(t *testing.T) {
 	if n, err := c.Read(make([]byte, 10)); n != 3 || err != nil {
 		t.Errorf("Read = %d, %v; want 3, nil", n, err)
 	}
+}
+
+// TestReadWaitsForNoWriter has a peer that reads nothing send a record that is
+// none. Package tls answers such a one from within the read.
+func TestReadWaitsForNoWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		below, peer := memnet.Pipe()
+		_, s := secure(t, below, peer, tls.VersionTLS13)
+		server := s.(*socket.TLS)
+		server.TellRead(func() {})
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			if n, err := server.Write(make([]byte, 1<<20)); n == 1<<20 || err == nil {
+				t.Errorf("Write to a peer that does not read = %d, %v; want less, and an error", n, err)
+			}
+		})
+		synctest.Wait() // the writer waits
+		if _, err := below.Write([]byte("\x17\x03\x03\x00\x14garbage of 20 bytes.")); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // what the peer asked for before, and its garbage
+			if _, err := server.TryRead(make([]byte, 10)); err != nil && err != syscall.EAGAIN {
+				break
+			}
+		}
+		if _, err := server.TryRead(make([]byte, 10)); err == nil || err == syscall.EAGAIN {
+			t.Errorf("TryRead of garbage: %v, want an error", err)
+		}
+		server.NetConn().Close()
+		writing.Wait()
+		below.Close()
+	})
 }
