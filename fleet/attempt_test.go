@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -86,6 +87,30 @@ func TestAttemptsAreContexts(t *testing.T) {
 	}
 	try("its time is over", 30*time.Second, "timeout")
 	try("the run is over", 5*time.Second, "run over")
+}
+
+// TestWhoHasAnErrorFindsDoneOver looks at a context's error and Done while it
+// ends, many times, as there is little time between the two.
+func TestWhoHasAnErrorFindsDoneOver(t *testing.T) {
+	early := 0
+	for range 50_000 {
+		ctx, end := fleet.NewLife()
+		done := ctx.Done()
+		var ending sync.WaitGroup
+		ending.Go(func() { end(errors.ErrUnsupported) })
+		for ctx.Err() == nil {
+			runtime.Gosched()
+		}
+		select {
+		case <-done:
+		default:
+			early++
+		}
+		ending.Wait()
+	}
+	if early > 0 {
+		t.Errorf("%d of 50,000 contexts had an error before Done was over, want none", early)
+	}
 }
 
 // nowhere is the network below a driver that uses none.

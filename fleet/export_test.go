@@ -1,6 +1,9 @@
 package fleet
 
-import "unsafe"
+import (
+	"context"
+	"unsafe"
+)
 
 // SplitVersion is splitVersion for its fuzz target.
 var SplitVersion = splitVersion
@@ -11,3 +14,9 @@ func Share(p Part, n int) int      { return p.share(n) }
 
 // SessionBytes is what a session takes.
 const SessionBytes = unsafe.Sizeof(session{})
+
+// NewLife returns the context of a session, and what ends it.
+func NewLife() (context.Context, func(cause error)) {
+	l := new(life)
+	return l, l.end
+}

@@ -50,12 +50,15 @@ func (l *life) Done() <-chan struct{} {
 	return l.done
 }
 
-// Err returns the cause.
+// Err returns the cause. While it lasts, which is asked often, that takes no lock.
 func (l *life) Err() error {
-	if cause := l.cause.Load(); cause != nil {
-		return *cause
+	cause := l.cause.Load()
+	if cause == nil {
+		return nil
 	}
-	return nil
+	l.mu.Lock() // held until done is closed: who has an error finds Done over
+	defer l.mu.Unlock()
+	return *cause
 }
 
 // Deadline says that there is none.
