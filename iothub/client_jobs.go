@@ -80,8 +80,8 @@ func (c *Client) Jobs(ctx context.Context, kind JobType, status JobStatus) iter.
 }
 
 // DeviceJobs lists what became of a job on each device, page by page as they
-// are asked for. Rows may share an outcome, which is not to be changed, and the
-// memory of their texts. It ends after an error.
+// are asked for. Rows may share an outcome and an error, which are not to be
+// changed, and the memory of their texts. It ends after an error.
 func (c *Client) DeviceJobs(ctx context.Context, jobID string) iter.Seq2[DeviceJob, error] {
 	return func(yield func(DeviceJob, error) bool) {
 		if !ValidJobID(jobID) {

@@ -25,7 +25,7 @@ const (
 	// for what its books say has happened there.
 	linger = time.Second
 	// hang bounds what has no bound of its own: a query, and a call beyond the
-	// device's own time, throttling included.
+	// device's own time, throttling included. A call may get more: see callBound.
 	hang = 2 * time.Minute
 )
 
