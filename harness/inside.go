@@ -91,10 +91,14 @@ func dialTo(addr string, authority []byte) (fleet.DialFunc, error) {
 	return DialTLS(addr, authority)
 }
 
+// sockets are those of this process's devices, whatever hub they connect to: as
+// with the runtime's poller, one goroutine tells all of them, and the wake canary
+// waits for it.
+var sockets socket.Network
+
 // DialTCP returns what opens a device's connection to a hub at addr, from the
 // address that the fleet asks for.
 func DialTCP(addr string) fleet.DialFunc {
-	sockets := new(socket.Network)
 	to, err := netip.ParseAddrPort(addr)
 	return func(ctx context.Context) (net.Conn, error) {
 		if err != nil || !fleet.TellingAsked(ctx) { // a name must be looked up
@@ -110,7 +114,7 @@ func DialTLS(addr string, authorities []byte) (fleet.DialFunc, error) {
 	if !trusted.AppendCertsFromPEM(authorities) {
 		return nil, fmt.Errorf("reach the hub at %s over TLS: no certificate of an authority", addr)
 	}
-	d := dialer.New(dialer.Options{MQTT: addr, TLS: &tls.Config{RootCAs: trusted}, Source: fleet.Source, Tells: fleet.TellingAsked})
+	d := dialer.New(dialer.Options{MQTT: addr, TLS: &tls.Config{RootCAs: trusted}, Source: fleet.Source, Tells: fleet.TellingAsked, Sockets: &sockets})
 	return func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, dialer.MQTT, fleet.Dialing(ctx)) }, nil
 }
 

@@ -158,7 +158,7 @@ func (r *remote) dialer() *dialer.Dialer {
 	return dialer.New(dialer.Options{
 		MQTT:      net.JoinHostPort(name, port),
 		WebSocket: net.JoinHostPort(name, strconv.Itoa(r.target.WebSocketPort)),
-		TLS:       r.tls, Network: r.below, Source: fleet.Source, Tells: fleet.TellingAsked,
+		TLS:       r.tls, Network: r.below, Source: fleet.Source, Tells: fleet.TellingAsked, Sockets: &sockets,
 	})
 }
 

@@ -59,13 +59,14 @@ type Options struct {
 	// Tells says of a Dial's context whether its connection, if it is of MQTT, should
 	// tell when there is something to read. Default: none does.
 	Tells func(ctx context.Context) bool
+	// Sockets has the connections that tell. Default: one of the Dialer's own.
+	Sockets *socket.Network
 }
 
 // Dialer opens connections.
 type Dialer struct {
 	opts     Options
 	proxy    func(*http.Request) (*url.URL, error)
-	sockets  socket.Network
 	sessions sessions
 	buffers  sync.Pool // of WebSockets: an idle one has none
 }
@@ -73,6 +74,9 @@ type Dialer struct {
 // New returns a Dialer. It opens nothing.
 func New(o Options) *Dialer {
 	d := &Dialer{opts: o}
+	if d.opts.Sockets == nil {
+		d.opts.Sockets = new(socket.Network)
+	}
 	if d.opts.Network == nil {
 		d.opts.Network = d.dialTCP
 		d.proxy = http.ProxyFromEnvironment
@@ -97,7 +101,7 @@ func (d *Dialer) Dial(ctx context.Context, t Transport, device string) (net.Conn
 	}
 	below, err := d.opts.Network(ctx, "tcp", d.opts.MQTT)
 	if err == nil && d.opts.Tells != nil && d.opts.Tells(ctx) {
-		below, err = d.sockets.Adopt(below)
+		below, err = d.opts.Sockets.Adopt(below)
 	}
 	if err != nil {
 		return nil, err

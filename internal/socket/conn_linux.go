@@ -22,7 +22,6 @@ type Conn struct {
 	network *Network
 	loop    *loop
 	fd      int   // until uses is 0 after Close
-	serial  int32 // tells it from others that have had its descriptor
 
 	whole sync.Mutex // held for all of a Write, which others must not divide
 
@@ -46,7 +45,7 @@ func (n *Network) open(fd int, connected bool) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{network: n, loop: l, fd: fd, ready: [2]bool{writing: connected}}
-	if err := l.add(c); err != nil {
+	if err := l.add(c.fd, c); err != nil {
 		_ = c.Close() // nobody has used it
 		return nil, err
 	}
@@ -226,7 +225,7 @@ func (c *Conn) Close() error {
 
 // release closes the descriptor, which nobody uses any more.
 func (c *Conn) release() {
-	c.loop.remove(c)
+	c.loop.remove(c.fd, c)
 	_ = unix.Close(c.fd) // there is nothing to be done about it
 	c.network.leave()
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,11 +14,12 @@ import (
 // for use; it must not be copied.
 type Network struct {
 	mu    sync.Mutex // guards the fields below
-	conns int
-	loop  *loop // of the connections that there are; nil: none
+	conns int        // and files
+	loop  *loop      // of what there is; nil: nothing
 }
 
-// join counts a connection, and returns the loop that serves it until leave.
+// join counts a connection, or a file that is watched, and returns the loop that
+// serves it until leave.
 func (n *Network) join() (*loop, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -32,7 +34,7 @@ func (n *Network) join() (*loop, error) {
 	return n.loop, nil
 }
 
-// leave takes a connection off. The last one ends the loop.
+// leave takes one off. The last one ends the loop.
 func (n *Network) leave() {
 	n.mu.Lock()
 	n.conns--
@@ -56,11 +58,20 @@ type loop struct {
 	running sync.WaitGroup  // ends with epoll
 	events  [256]unix.EpollEvent
 	n       int // of events
-	batch   [256]*Conn
+	batch   [256]told
 
 	mu     sync.Mutex // guards the fields below
-	conns  []*Conn    // by descriptor
+	all    []place    // by descriptor
 	serial int32      // of the last one added
+}
+
+// told is what a loop tells what has happened to it.
+type told interface{ happened(events uint32) }
+
+// place is a descriptor's in a loop.
+type place struct {
+	told   // nil: nobody has it
+	serial int32
 }
 
 func newLoop() (*loop, error) {
@@ -89,27 +100,26 @@ func (l *loop) close() {
 // watched is what a connection is told. Each comes once, when it begins.
 const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
-// add has a connection told from now on.
-func (l *loop) add(c *Conn) error {
+// add has t told from now on what happens to a descriptor.
+func (l *loop) add(fd int, t told) error {
 	l.mu.Lock()
-	for len(l.conns) <= c.fd {
-		l.conns = append(l.conns, nil)
+	for len(l.all) <= fd {
+		l.all = append(l.all, place{})
 	}
-	l.conns[c.fd] = c
 	l.serial++
-	c.serial = l.serial
+	serial := l.serial
+	l.all[fd] = place{t, serial}
 	l.mu.Unlock()
-	err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: watched, Fd: int32(c.fd), Pad: c.serial})
+	err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd), Pad: serial})
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// remove is told before a connection's descriptor is closed, which takes it out
-// of the epoll.
-func (l *loop) remove(c *Conn) {
+// remove is told before a descriptor is closed, which takes it out of the epoll.
+func (l *loop) remove(fd int, t told) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.fd < len(l.conns) && l.conns[c.fd] == c {
-		l.conns[c.fd] = nil
+	if fd < len(l.all) && l.all[fd].told == t {
+		l.all[fd] = place{}
 	}
 }
 
@@ -117,26 +127,32 @@ func (l *loop) run() {
 	for l.raw.Read(l.wait) == nil {
 		l.mu.Lock()
 		for i, e := range l.events[:l.n] {
-			if c := l.conns[e.Fd]; c != nil && c.serial == e.Pad { // and nobody who has the descriptor since
-				l.batch[i] = c
+			if p := l.all[e.Fd]; p.serial == e.Pad { // and nobody who has the descriptor since
+				l.batch[i] = p.told
 			}
 		}
 		l.mu.Unlock()
-		for i, c := range l.batch[:l.n] {
+		for i, t := range l.batch[:l.n] {
 			l.batch[i] = nil
-			if c != nil {
-				c.happened(l.events[i].Events)
+			if t != nil {
+				t.happened(l.events[i].Events)
 			}
 		}
 	}
 }
 
-// wait takes what has happened, and reports whether that is anything.
+// wait takes what has happened, and reports whether that is anything. The call
+// never waits, so the scheduler is not told of it: in an idle process that would
+// wake the scheduler's own watch each time.
 func (l *loop) wait(fd uintptr) bool {
-	n, err := unix.EpollWait(int(fd), l.events[:], 0)
-	for err == unix.EINTR {
-		n, err = unix.EpollWait(int(fd), l.events[:], 0)
+	for {
+		n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&l.events)), uintptr(len(l.events)), 0, 0, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if l.n = int(n); err != 0 {
+			l.n = 0
+		}
+		return l.n > 0
 	}
-	l.n = max(0, n)
-	return l.n > 0
 }

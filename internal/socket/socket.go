@@ -11,7 +11,7 @@
 // # Concurrency
 //
 // A Network and its connections are safe for concurrent use. Its goroutine runs
-// while there are connections: the first starts it, and the end of the last stops
-// and joins it. It calls what TellRead was given, which must not block and must
-// not close a connection.
+// while there are connections, or files that it watches: the first starts it, and
+// the end of the last stops and joins it. It calls what TellRead and Watch were
+// given, which must not block and must not close a connection.
 package socket
