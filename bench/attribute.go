@@ -80,7 +80,10 @@ var inner = []share{
 	{"fleet and driver", []string{"muster/fleet", "github.com/eclipse/paho.mqtt.golang."}},
 	{"samples", []string{"muster/internal/sample.", "muster/harness.(*recorder)", "muster/report.", "github.com/HdrHistogram"}},
 	{"scheduler", []string{"muster/scheduler.", "muster/harness.(*relay)"}},
-	{"canary and accounts", []string{"muster/harness.timerWakes", "muster/harness.readExpiries", "muster/harness.canary", "muster/harness.(*health)"}},
+	{"canary and accounts", []string{
+		"muster/harness.timerWakes", "muster/harness.socketWakes", "muster/harness.(*wakeTimer)", "muster/harness.readExpiries",
+		"muster/harness.canary", "muster/harness.(*health)",
+	}},
 	{"rows and calls over HTTP", []string{
 		"muster/iothub.", "net/http.", "encoding/json", "muster/harness.", "muster/hub.(*Hub).ServeHTTP", "muster/hub.(*Hub).routes",
 		"muster/hub.(*exchange)", "muster/hub.(*request)", "muster/hub.reply", "muster/hub.(*Hub).runQuery", "muster/hub.(*Hub).deviceJobs",

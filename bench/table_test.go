@@ -178,8 +178,10 @@ Type: cpu
 -----------+-------------------------------------------------------
       30ms   golang.org/x/sys/unix.RawSyscall
              muster/harness.readExpiries (inline)
-             muster/harness.timerWakes.func2
-             internal/poll.(*FD).RawRead
+             muster/harness.(*wakeTimer).emit
+             muster/harness.socketWakes.func1
+             muster/internal/socket.(*watch).happened
+             muster/internal/socket.(*loop).run
 -----------+-------------------------------------------------------
       50ms   runtime.(*pageAlloc).scavengeOne
              runtime/debug.FreeOSMemory

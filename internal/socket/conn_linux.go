@@ -21,7 +21,7 @@ const (
 type Conn struct {
 	network *Network
 	loop    *loop
-	fd      int   // until uses is 0 after Close
+	fd      int // until uses is 0 after Close
 
 	whole sync.Mutex // held for all of a Write, which others must not divide
 
