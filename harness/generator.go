@@ -83,11 +83,11 @@ func tell(out io.Writer, k wire.Kind, payload []byte) error {
 // generator runs a part of a fleet. Its goroutines belong to two groups as a
 // run's do: the inner one is the fleet, and the outer one what must outlive it.
 type generator struct {
-	opts   GeneratorOptions
-	clock  *sample.Clock
-	config fleet.Config // of fleet
-	fleet  *fleet.Fleet
-	told   *teller
+	opts  GeneratorOptions
+	clock *sample.Clock
+	hand  func(func()) // how the devices' messages wait, see health
+	fleet *fleet.Fleet
+	told  *teller
 
 	begin   chan sample.Moment // one value: when the ramp begins
 	stopped chan struct{}      // closed when the run says stop
@@ -120,7 +120,7 @@ func newGenerator(order []byte, opts GeneratorOptions) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &generator{opts: opts, clock: clock, config: cfg, fleet: f, told: told, begin: make(chan sample.Moment, 1), stopped: make(chan struct{})}, nil
+	return &generator{opts: opts, clock: clock, hand: handOf(&cfg), fleet: f, told: told, begin: make(chan sample.Moment, 1), stopped: make(chan struct{})}, nil
 }
 
 // ErrRunGone is why a generator ends whose run has.
@@ -202,7 +202,7 @@ func (g *generator) simulate(ctx context.Context) error {
 	outer, outerCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	outerCtx, stop := context.WithCancel(outerCtx)
 	defer stop()
-	watch := newHealth(g.clock, &g.config, func(h *sample.Health) { g.told.frame(wire.Health, wire.AppendHealth(nil, h)) })
+	watch := newHealth(g.clock, g.hand, func(h *sample.Health) { g.told.frame(wire.Health, wire.AppendHealth(nil, h)) })
 	outer.Go(func() error { return watch.run(outerCtx) })
 	outer.Go(func() error { return g.opts.wakes(outerCtx, g.clock, watch.wake) })
 	outer.Go(func() error { return g.account(outerCtx) })

@@ -41,8 +41,8 @@ type health struct {
 }
 
 // newHealth returns the health of a process that simulates a fleet.
-func newHealth(clock *sample.Clock, f *fleet.Config, record func(*sample.Health)) *health {
-	return &health{clock: clock, record: record, asked: make(chan chan struct{}), hand: handOf(f)}
+func newHealth(clock *sample.Clock, hand func(func()), record func(*sample.Health)) *health {
+	return &health{clock: clock, record: record, asked: make(chan chan struct{}), hand: hand}
 }
 
 // handing is a driver whose messages wait for workers of its own, behind the

@@ -200,8 +200,9 @@ func (r *relay) Finished(ticket uint64, at sample.Moment) { r.to.Finished(ticket
 // through an interface of its own, and names the devices in the samples. life
 // ends when the hub cannot answer any more.
 func (r *run) build(life context.Context, observer *relay) (*fleet.Fleet, *scheduler.Scheduler, error) {
-	r.fleet = r.fleetConfig(observer)
-	f, err := fleet.New(r.fleet)
+	c := r.fleetConfig(observer)
+	r.hand = handOf(&c)
+	f, err := fleet.New(c)
 	if err != nil {
 		return nil, nil, err
 	}

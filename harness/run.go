@@ -76,8 +76,8 @@ type run struct {
 	header   *report.Run
 	hostUse  func() *report.HostUse // since the run began; nil where the host does not tell
 	hub      *Hub
-	fleet    fleet.Config
-	health   *health // from when devices are registered
+	hand     func(func()) // how the devices' messages wait, see health
+	health   *health      // from when devices are registered
 	client   *iothub.Client
 	sources  sources
 	bounds   []Bound
@@ -182,7 +182,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	if err := r.register(work, f); err != nil {
 		return err
 	}
-	r.health = newHealth(r.clock, &r.fleet, r.recordHealth)
+	r.health = newHealth(r.clock, r.hand, r.recordHealth)
 	outer.Go(func() error { return r.health.run(outerCtx) })
 	outer.Go(func() error { return r.opts.wakes(outerCtx, r.clock, r.health.wake) })
 	outer.Go(func() error { return r.accountHub(outerCtx) })

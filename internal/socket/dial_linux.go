@@ -49,7 +49,7 @@ func (n *Network) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) 
 	if err != nil {
 		err = c.connected(ctx)
 	}
-	if err == nil && c.LocalAddr().(*net.TCPAddr).AddrPort() == to { // nobody listens, and the port was chosen for this end
+	if err == nil && c.LocalAddr().(*net.TCPAddr).AddrPort() == netip.AddrPortFrom(to.Addr().Unmap(), to.Port()) { // nobody listens, and the port was chosen for this end
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	if err != nil {
@@ -111,9 +111,18 @@ func newSocket(from netip.Addr, to netip.AddrPort) (int, error) {
 
 // bind leaves the choice of the port to connect.
 func bind(fd int, from netip.Addr) error {
-	err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	if err != nil && err != unix.ENOPROTOOPT { // Linux before 4.2: bind chooses
-		return os.NewSyscallError("setsockopt", err)
+	if err := ChoosePortLate(fd); err != nil {
+		return err
 	}
 	return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0))))
+}
+
+// ChoosePortLate has connect choose the port of a socket that is bound to an
+// address. bind would choose one that nothing else of the address has.
+func ChoosePortLate(fd int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	if err == unix.ENOPROTOOPT { // Linux before 4.2: bind chooses
+		return nil
+	}
+	return os.NewSyscallError("setsockopt", err)
 }
